@@ -1,0 +1,57 @@
+# make demo            try the command on made-up heads
+# make demo BIDS=path  run it on your own data (OUT=path says where results go)
+# make test            all checks and tests
+# make lint            the checks alone
+SHELL := /bin/bash
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo-data/made
+OUT ?= demo-data/$(notdir $(abspath $(BIDS)))
+CODE := bids_flairseg tests benchmarks
+
+.PHONY: demo test lint format descriptor clean
+.DEFAULT_GOAL := demo
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "flairseg needs Python 3.11, 3.12 or 3.13; none is on the PATH. \
+	Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+ifdef BIDS
+demo: $(VENV)/installed
+	$(BIN)/flairseg "$(BIDS)" "$(OUT)" participant
+	@echo "Reports: $(OUT)/sub-*.html"
+else
+demo: $(VENV)/installed
+	$(BIN)/python -m bids_flairseg.demo make $(DEMO)/bids
+	$(BIN)/flairseg $(DEMO)/bids $(DEMO)/results participant -w $(DEMO)/work
+	$(BIN)/python -m bids_flairseg.demo compare $(DEMO)/bids $(DEMO)/results
+endif
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	find bids_flairseg -name '*.py' | sort | xargs $(BIN)/python -m numpydoc.hooks.validate_docstrings
+
+test: lint
+	$(BIN)/python -m pytest
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+clean:
+	rm -rf $(DEMO) dist build

@@ -1,0 +1,1 @@
+"""Reading a BIDS dataset and naming what is written: queries, paths, sidecars."""

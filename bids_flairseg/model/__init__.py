@@ -1,0 +1,1 @@
+"""The network, its weights and its predictions; arrays and Keras, no BIDS."""

@@ -1,0 +1,1 @@
+"""Nipype interfaces: each opens, calls one function of the numeric core, saves."""

@@ -1,0 +1,1 @@
+"""From image to image: checks, grids, brain mask, bias field, intensities."""

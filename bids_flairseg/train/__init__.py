@@ -1,0 +1,1 @@
+"""From label maps or labelled scans to weights: synthesis, examples, fit."""

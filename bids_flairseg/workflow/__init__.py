@@ -1,0 +1,1 @@
+"""How the nodes are connected, and how the workflow is run."""
