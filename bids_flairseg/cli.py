@@ -1,0 +1,246 @@
+"""The command: arguments in, exit code out; here logging and signals are set up."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from bids_flairseg.errors import FlairsegError, StorageError, UsageError
+from bids_flairseg.parser import parse_arguments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from bids_flairseg.config import DatasetConfig, RunConfig
+
+LOGGER = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """A signal asks this process to end; no ``except Exception`` on the way catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit code, see ``flairseg --help``.
+    """
+    configure_logging()
+    try:
+        with interruptible():
+            return run(parse_arguments(argv))
+    except FlairsegError as error:
+        LOGGER.error("%s", error)
+        return error.exit_code
+    except Interrupted as stop:
+        LOGGER.error(
+            "%s. Finished scans stay; run the same command again for those that are left.", stop
+        )
+        return stop.exit_code
+    except OSError as error:
+        LOGGER.error("Reading or writing failed: %s.", error)
+        LOGGER.debug("Where it happened:", exc_info=True)
+        return StorageError.exit_code
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run an analysis level.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        What `parse_arguments` gives.
+
+    Returns
+    -------
+    int
+        0, or 1 when some scan failed.
+
+    Raises
+    ------
+    FlairsegError
+        Nothing could be done at all; it carries the exit code.
+    """
+    if arguments.mode != "predict":
+        raise UsageError(
+            f"--mode {arguments.mode} comes with a later release; this one has --mode predict."
+        )
+    console = configure_logging(arguments.verbosity)
+    if arguments.analysis_level == "group":
+        from bids_flairseg.group.run import run_group
+
+        return run_group(dataset_config(arguments))
+    from bids_flairseg.workflow.record import start_record
+    from bids_flairseg.workflow.run import run_participants
+
+    config = run_config(arguments)
+    record = start_record(config)
+    with log_file(record.folder / "flairseg.log"):
+        return run_participants(config, record, console)
+
+
+def dataset_config(arguments: argparse.Namespace) -> DatasetConfig:
+    """Gather what the arguments say on input and output folders."""
+    from bids_flairseg.config import DatasetConfig
+
+    return DatasetConfig(
+        bids_dir=arguments.bids_dir,
+        output_dir=arguments.output_dir,
+        work_dir=arguments.work_dir,
+        participant_labels=tuple(arguments.participant_label),
+        session_labels=tuple(arguments.session_label),
+        filter_file=arguments.bids_filter_file,
+        derivatives=dict(arguments.derivatives),
+        database_dir=arguments.bids_database_dir,
+        skip_validation=arguments.skip_bids_validation,
+    )
+
+
+def run_config(arguments: argparse.Namespace) -> RunConfig:
+    """Gather all settings of the participant level."""
+    from bids_flairseg.config import ResourceConfig, RunConfig, SegmentConfig
+    from bids_flairseg.model.bundle import bundled
+
+    return RunConfig(
+        dataset=dataset_config(arguments),
+        resources=ResourceConfig(
+            nprocs=arguments.nprocs,
+            omp_nthreads=arguments.omp_nthreads,
+            memory_mb=arguments.mem_mb,
+            device=arguments.device,
+            plugin_file=arguments.nipype_plugin_file,
+        ),
+        segment=SegmentConfig(
+            model=arguments.model or bundled("lesion"),
+            anatomy=arguments.anatomy_model or bundled("anatomy"),
+            threshold=arguments.threshold,
+            min_lesion_ml=arguments.min_lesion_ml,
+            n4=arguments.n4,
+            flip=arguments.flip,
+            inference=arguments.inference,
+        ),
+        random_seed=arguments.random_seed,
+        overwrite=arguments.overwrite,
+        stop_on_first_crash=arguments.stop_on_first_crash,
+        write_graph=arguments.write_graph,
+        verbosity=arguments.verbosity,
+    )
+
+
+class _ConsoleFormatter(logging.Formatter):
+    """Time for what happens, kind for what needs attention."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.levelno < logging.WARNING:
+            return super().format(record)
+        return f"flairseg: {record.levelname.lower()}: {record.getMessage()}"
+
+
+class _ConsoleFilter(logging.Filter):
+    """Keep Nipype's tracebacks off the terminal; the log file and crash files have them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.name.startswith("nipype")
+
+
+def configure_logging(verbosity: int | None = None) -> Console | None:
+    """Send the log to the terminal.
+
+    Parameters
+    ----------
+    verbosity : int, optional
+        How often ``-v`` was given. None for what comes before the arguments are known:
+        errors only, and nothing is imported for them.
+
+    Returns
+    -------
+    Console or None
+        The terminal for a live display, None where there is no terminal.
+    """
+    console = _terminal() if verbosity is not None else None
+    handler = _handler(console)
+    if (verbosity or 0) < 2:
+        handler.addFilter(_ConsoleFilter())
+    handler.set_name("console")
+    root = logging.getLogger()
+    root.handlers = [old for old in root.handlers if old.get_name() != "console"]
+    root.addHandler(handler)
+    root.setLevel(logging.INFO if verbosity else logging.WARNING)
+    level = logging.DEBUG if (verbosity or 0) > 0 else logging.INFO
+    logging.getLogger("bids_flairseg").setLevel(level)
+    logging.captureWarnings(capture=True)
+    return console
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Send the log to a file as well, Nipype's part included."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _terminal() -> Console | None:
+    if not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _handler(console: Console | None) -> logging.Handler:
+    if console is None:
+        handler: logging.Handler = logging.StreamHandler()
+        handler.setFormatter(_ConsoleFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        return handler
+    from rich.logging import RichHandler
+
+    return RichHandler(console=console, show_path=False, markup=False, log_time_format="%X")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn the signals that end a process into an exception, once.
+
+    While the exception passes, further signals are ignored: what it tidies up is short.
+    """
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,329 @@
+"""The command line's arguments; imports nothing heavy, so that help and errors come at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from bids_flairseg import __version__, values
+from bids_flairseg.errors import MissingInputError, UsageError
+
+MODES = ("predict", "train", "finetune", "crossval")
+
+EPILOG = """\
+examples:
+  flairseg /data/bids /data/out participant --participant-label 01 02
+  flairseg /data/bids /data/out participant -d masks=/data/brain-masks --nprocs 8
+  flairseg /data/bids /data/out group -d manual=/data/manual
+
+exit codes:
+  0 all done                      64 wrong arguments
+  1 some scan failed              65 unusable data
+  16 not a valid BIDS dataset     66 an input is missing
+  17 unknown analysis level       73 an output cannot be created
+  18 the filters matched nothing  74 reading or writing failed
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are exceptions and not the end of the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse has to complain about.
+
+        Raises
+        ------
+        UsageError
+            Always.
+        """
+        raise UsageError(f"{message}. See {self.prog} --help.")
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help that names an option's value once and not after each of its spellings."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        default = self._get_default_metavar_for_optional(action)
+        return ", ".join(action.option_strings) + " " + self._format_args(action, default)
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; by default those of the process.
+
+    Raises
+    ------
+    UsageError
+        An argument is unknown, malformed or contradicts another one.
+    AnalysisLevelError
+        The analysis level is none that exists.
+    MissingInputError
+        A file or folder named is not there.
+    """
+    given = sys.argv[1:] if argv is None else argv
+    arguments = build_parser().parse_args([_hyphened(text) for text in given])
+    _check_paths(arguments)
+    if arguments.mode != "predict" and arguments.analysis_level != "participant":
+        raise UsageError(f"--mode {arguments.mode} belongs to the participant level.")
+    if arguments.omp_nthreads is None:
+        arguments.omp_nthreads = min(arguments.nprocs, 8)
+    elif arguments.omp_nthreads > arguments.nprocs:
+        raise UsageError(
+            f"--omp-nthreads {arguments.omp_nthreads} is more than --nprocs {arguments.nprocs} "
+            f"allows all steps together. Raise --nprocs, or lower --omp-nthreads."
+        )
+    return arguments
+
+
+def _hyphened(text: str) -> str:
+    """Spell an option with hyphens; both spellings have been in use among BIDS Apps."""
+    if not text.startswith("--"):
+        return text
+    name, equals, value = text.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    folders = [arguments.bids_dir, arguments.model, arguments.anatomy_model]
+    folders += [path for _, path in arguments.derivatives]
+    for path in filter(None, folders):
+        if not path.is_dir():
+            raise MissingInputError(f"{path}: expected a folder, but there is none. Is it mounted?")
+    for path in filter(None, [arguments.bids_filter_file, arguments.nipype_plugin_file]):
+        if not path.is_file():
+            raise MissingInputError(f"{path}: expected a file, but there is none.")
+    if arguments.output_dir == arguments.bids_dir:
+        raise UsageError(
+            f"{arguments.output_dir}: the results cannot go into the dataset's own root. "
+            f"Take {arguments.bids_dir / 'derivatives' / 'flairseg'}."
+        )
+
+
+def build_parser() -> Parser:
+    """Build the parser, option groups in the order in which a user meets them."""
+    parser = Parser(
+        prog="flairseg",
+        usage="flairseg BIDS_DIR OUTPUT_DIR {participant,group} [options]",
+        description="Segments hyperintense brain lesions on FLAIR MRI and measures them.\n"
+        "Research software, not a medical device. Hyphens in option names may be underscores.",
+        epilog=EPILOG,
+        formatter_class=Formatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    _add_positionals(parser)
+    _add_general(parser)
+    _add_selection(parser)
+    _add_segmentation(parser)
+    _add_resources(parser)
+    _add_execution(parser)
+    return parser
+
+
+def _add_positionals(parser: Parser) -> None:
+    group = parser.add_argument_group("required")
+    group.add_argument(
+        "bids_dir", type=values.path, metavar="BIDS_DIR", help="root folder of a BIDS dataset"
+    )
+    group.add_argument(
+        "output_dir",
+        type=values.path,
+        metavar="OUTPUT_DIR",
+        help="folder for the results (a BIDS derivative dataset); made when missing",
+    )
+    group.add_argument(
+        "analysis_level",
+        type=values.analysis_level,
+        metavar="{participant,group}",
+        help="participant: segment every scan; group: one table and page over all scans",
+    )
+
+
+def _add_general(parser: Parser) -> None:
+    group = parser.add_argument_group("general")
+    group.add_argument("-h", "--help", action="help", help="show this text and exit")
+    group.add_argument(
+        "--version", action="version", version=f"flairseg {__version__}", help="show the version"
+    )
+    group.add_argument(
+        "-v",
+        "--verbose",
+        dest="verbosity",
+        action="count",
+        default=0,
+        help="say more; -vv for everything",
+    )
+
+
+def _add_selection(parser: Parser) -> None:
+    group = parser.add_argument_group("what to read")
+    group.add_argument(
+        "--participant-label",
+        nargs="+",
+        type=values.label("sub-"),
+        default=[],
+        metavar="LABEL",
+        help="only these participants, with or without sub- (default: all)",
+    )
+    group.add_argument(
+        "--session-label",
+        nargs="+",
+        type=values.label("ses-"),
+        default=[],
+        metavar="LABEL",
+        help="only these sessions, with or without ses- (default: all)",
+    )
+    group.add_argument(
+        "--bids-filter-file",
+        type=values.path,
+        metavar="FILE",
+        help="JSON file of PyBIDS filters under the key 'flair', "
+        'such as {"flair": {"acquisition": "3D"}}',
+    )
+    group.add_argument(
+        "-d",
+        "--derivatives",
+        nargs="+",
+        type=values.derivative,
+        default=[],
+        metavar="NAME=PATH",
+        help="derivative datasets. Participant level: brain masks (desc-brain_mask) found there "
+        "are used instead of our own. Group level: lesion masks found there are compared with ours",
+    )
+    group.add_argument(
+        "--bids-database-dir",
+        type=values.path,
+        metavar="DIR",
+        help="folder of a PyBIDS index to use; made there when missing",
+    )
+    group.add_argument(
+        "--skip-bids-validation",
+        action="store_true",
+        help="do not check that the dataset is valid BIDS",
+    )
+
+
+def _add_segmentation(parser: Parser) -> None:
+    group = parser.add_argument_group("segmentation")
+    group.add_argument(
+        "--mode",
+        choices=MODES,
+        default="predict",
+        help="what the participant level does (default: %(default)s)",
+    )
+    group.add_argument(
+        "--model", type=values.path, metavar="DIR", help="lesion model (default: the one shipped)"
+    )
+    group.add_argument(
+        "--anatomy-model",
+        type=values.path,
+        metavar="DIR",
+        help="model that finds the brain and its parts (default: the one shipped)",
+    )
+    group.add_argument(
+        "--threshold",
+        type=values.number(float, 0.0, 1.0),
+        metavar="P",
+        help="probability from which a voxel is lesion (default: the model's own)",
+    )
+    group.add_argument(
+        "--min-lesion-ml",
+        type=values.number(float, 0.0),
+        default=0.01,
+        metavar="ML",
+        help="leave out lesions smaller than this volume in ml (default: %(default)s)",
+    )
+    group.add_argument(
+        "--n4", action="store_true", help="correct the bias field with N4 (slow) (default: no)"
+    )
+    group.add_argument(
+        "--flip",
+        action="store_true",
+        help="average with the prediction of the mirrored image; twice the time (default: no)",
+    )
+    group.add_argument(
+        "--inference",
+        choices=("auto", "brain", "windows"),
+        default="auto",
+        help="brain: the whole brain in one pass; windows: overlapping cubes, less memory; "
+        "auto: one pass where memory allows it (default: %(default)s)",
+    )
+
+
+def _add_resources(parser: Parser) -> None:
+    group = parser.add_argument_group("resources")
+    group.add_argument(
+        "--nprocs",
+        type=values.number(int, 1),
+        default=values.processors(),
+        metavar="N",
+        help="threads of all steps together (default: the %(default)s of this machine)",
+    )
+    group.add_argument(
+        "--omp-nthreads",
+        type=values.number(int, 1),
+        metavar="N",
+        help="threads of one step (default: NPROCS, at most 8)",
+    )
+    group.add_argument(
+        "--mem-mb",
+        type=values.number(int, 1),
+        metavar="MB",
+        help="memory of all steps together (default: 90%% of this machine's)",
+    )
+    group.add_argument(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="where the networks run; auto: a GPU when there is one (default: %(default)s)",
+    )
+    group.add_argument(
+        "--nipype-plugin-file",
+        type=values.path,
+        metavar="FILE",
+        help="YAML or JSON file with 'plugin' and 'plugin_args' of a Nipype plugin "
+        "(default: MultiProc)",
+    )
+
+
+def _add_execution(parser: Parser) -> None:
+    group = parser.add_argument_group("execution")
+    group.add_argument(
+        "-w",
+        "--work-dir",
+        type=values.path,
+        metavar="DIR",
+        help="folder for intermediate files, worth keeping until all is done (default: ./work; "
+        "where that cannot be written, a temporary folder that goes away at the end)",
+    )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="do everything again; by default finished scans whose image, options and models "
+        "are unchanged are left as they are",
+    )
+    group.add_argument(
+        "--stop-on-first-crash",
+        action="store_true",
+        help="stop when a scan fails; by default the others go on",
+    )
+    group.add_argument(
+        "--write-graph",
+        action="store_true",
+        help="draw the workflow into the work folder",
+    )
+    group.add_argument(
+        "--random-seed",
+        type=values.number(int, 0),
+        default=0,
+        metavar="N",
+        help="seed of everything random (default: %(default)s)",
+    )

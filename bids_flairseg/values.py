@@ -1,0 +1,83 @@
+"""Values of single arguments: from the text of the command line to paths, labels, numbers."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from bids_flairseg.errors import AnalysisLevelError
+
+ANALYSIS_LEVELS = ("participant", "group")
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def processors() -> int:
+    """Count the processors this process may use: its affinity, and a container's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        return max(1, min(count, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        return count
+
+
+def path(text: str) -> Path:
+    """Make a path absolute, without looking whether it is there."""
+    return Path(text).absolute()
+
+
+def analysis_level(text: str) -> str:
+    """Check the analysis level.
+
+    Raises
+    ------
+    AnalysisLevelError
+        It is none that exists.
+    """
+    if text not in ANALYSIS_LEVELS:
+        raise AnalysisLevelError(
+            f"unknown analysis level {text!r}: expected {' or '.join(ANALYSIS_LEVELS)}. "
+            f"What the participant level does is chosen with --mode."
+        )
+    return text
+
+
+def label(prefix: str) -> Callable[[str], str]:
+    """Return a function that checks a BIDS label and takes a prefix such as ``sub-`` off."""
+
+    def check(text: str) -> str:
+        bare = text.removeprefix(prefix)
+        if not bare.replace("+", "").isalnum():
+            raise argparse.ArgumentTypeError(f"{text!r} is no BIDS label (letters and digits)")
+        return bare
+
+    return check
+
+
+def derivative(text: str) -> tuple[str, Path]:
+    """Split ``NAME=PATH``; without a name the folder's own is taken."""
+    name, equals, folder = text.partition("=")
+    root = path(folder if equals else text)
+    return (name if equals and name else root.name), root
+
+
+def number(
+    kind: Callable[[str], float], lowest: float, highest: float = math.inf
+) -> Callable[[str], float]:
+    """Return a function that reads a number within limits, both allowed."""
+
+    def check(text: str) -> float:
+        value = kind(text)
+        if not lowest <= value <= highest:
+            limits = f"from {lowest:g}" + ("" if math.isinf(highest) else f" to {highest:g}")
+            raise argparse.ArgumentTypeError(f"{text} is not a number {limits}")
+        return value
+
+    check.__name__ = f"{kind.__name__} number"  # how argparse names it to the user
+    return check
