@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import cc3d
@@ -22,22 +21,19 @@ from bids_flairseg.measure.arrays import (
 )
 from bids_flairseg.measure.regions import REGIONS, lesion_regions
 
-#: Columns of the lesion table in their order, as the sidecar of a TSV file describes them.
-LESION_COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "index": {"Description": "Number of the lesion in the label image; 1 is the largest"},
-    "name": {"Description": "Name of the lesion"},
-    "volume_mm3": {"Description": "Volume: voxels times voxel volume", "Units": "mm^3"},
-    "voxels": {"Description": "Number of voxels on the grid of the FLAIR"},
-    "centroid_x": {"Description": "Mean position, towards the right", "Units": "mm"},
-    "centroid_y": {"Description": "Mean position, towards the front", "Units": "mm"},
-    "centroid_z": {"Description": "Mean position, upwards", "Units": "mm"},
-    "region": {"Description": "Where the lesion lies; n/a without an anatomy map"},
-    "mean_probability": {"Description": "Mean of the lesion probability, 0 to 1"},
-    "max_diameter_mm": {
-        "Description": "Largest distance between two voxel centres plus the shortest voxel edge",
-        "Units": "mm",
-    },
-}
+#: Columns of the lesion table in their order; the sidecar of the TSV file explains them.
+LESION_COLUMNS = (
+    "index",
+    "name",
+    "volume_mm3",
+    "voxels",
+    "centroid_x",
+    "centroid_y",
+    "centroid_z",
+    "region",
+    "mean_probability",
+    "max_diameter_mm",
+)
 
 _DECIMALS = {
     "volume_mm3": 3,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -42,7 +43,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class ScanStats:
-    """One row of ``*_label-L_stats.tsv``; `STATS_COLUMNS` says what each column means.
+    """One row of ``*_label-L_stats.tsv``, whose sidecar says what each column means.
 
     Volumes are in ml and counts in lesions. None stands for what could not be measured.
     """
@@ -79,40 +80,7 @@ class ScanStats:
         dict of str to str
             Floats with up to four decimals; ``n/a`` where there is no value.
         """
-        return {item.name: _text(getattr(self, item.name)) for item in fields(self)}
-
-
-def _column(description: str, units: str | None = None) -> dict[str, str]:
-    """Describe one column as BIDS sidecars do."""
-    return {"Description": description} | ({"Units": units} if units else {})
-
-
-#: Meaning and unit of every column of `ScanStats`, in order.
-STATS_COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "lesion_volume_ml": _column("Volume of the lesion mask on the grid of the FLAIR", "mL"),
-    "lesion_count": _column("Number of lesions, 26-connected"),
-    "largest_lesion_ml": _column("Volume of the largest lesion; 0 without lesions", "mL"),
-    **{
-        f"{name}_ml": _column(f"Volume of the lesions whose region is {name}", "mL")
-        for name in (*REGIONS[1:], REGIONS[0])
-    },
-    **{
-        f"{name}_count": _column(f"Number of the lesions whose region is {name}")
-        for name in (*REGIONS[1:], REGIONS[0])
-    },
-    "brain_volume_ml": _column(
-        "Volume of the filled brain mask: sulci, cisterns and ventricles belong to it", "mL"
-    ),
-    "ventricle_volume_ml": _column("Volume of all four ventricles (anatomy network)", "mL"),
-    "lesion_load_percent": _column("Lesion volume as a share of brain_volume_ml", "%"),
-    "voxel_volume_mm3": _column("Volume of one voxel of the FLAIR", "mm^3"),
-    "threshold": _column("Lesion probability from which a voxel is lesion, 0 to 1"),
-    "min_lesion_ml": _column("Smaller lesions are left out", "mL"),
-    "model": _column("Name of the lesion model"),
-    "model_sha256": _column("SHA-256 of the weights of the lesion model"),
-    "warning_count": _column("Number of quality hints"),
-    "warnings": _column("Quality hints, separated by '; '; n/a where there are none"),
-}
+        return {item.name: as_text(getattr(self, item.name)) for item in fields(self)}
 
 
 def scan_stats(
@@ -181,10 +149,28 @@ def _class_ml(classes: LabelArray | None, number: int, voxel_ml: float) -> float
     return None if classes is None else float(np.count_nonzero(classes == number) * voxel_ml)
 
 
-def _text(value: str | float | int | None) -> str:
-    """Print a value as the tables do: no more decimals than carry meaning."""
+def as_text(value: str | float | int | None) -> str:
+    """Print a value as all tables do.
+
+    Parameters
+    ----------
+    value : str, float, int or None
+        Any value of a table.
+
+    Returns
+    -------
+    str
+        A float with up to four decimals (0.1 mm^3 for a volume in ml); ``n/a`` for None
+        and for what is not finite.
+
+    Examples
+    --------
+    >>> as_text(12.50004), as_text(0.0), as_text(None)
+    ('12.5', '0', 'n/a')
+    """
     if value is None or value == "":
         return _NOT_AVAILABLE
     if isinstance(value, float):
-        return f"{value:.4f}".rstrip("0").rstrip(".")
+        text = f"{value:.4f}".rstrip("0").rstrip(".")
+        return {"-0": "0"}.get(text, text) if math.isfinite(value) else _NOT_AVAILABLE
     return str(value)

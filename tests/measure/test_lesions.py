@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
+from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.measure.lesions import LESION_COLUMNS, label_lesions, lesion_table
 from bids_flairseg.measure.regions import DEEP_WHITE
 
@@ -59,6 +60,12 @@ def test_no_lesions() -> None:
     assert list(table.columns) == list(LESION_COLUMNS)
     assert table.empty
     assert table["voxels"].sum() == 0
+
+
+def test_every_column_is_described() -> None:
+    columns = load_spec().outputs["lesion_table"].columns
+    assert columns is not None
+    assert list(columns) == list(LESION_COLUMNS)
 
 
 def test_table_describes_each_lesion_in_the_world_of_the_scan() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.measure.arrays import voxel_spacing, voxel_volume_ml
 from bids_flairseg.measure.lesions import label_lesions, lesion_table
 from bids_flairseg.measure.regions import REGIONS
-from bids_flairseg.measure.stats import STATS_COLUMNS, Provenance, ScanStats, scan_stats
+from bids_flairseg.measure.stats import Provenance, ScanStats, scan_stats
 
 AFFINE = np.array([[0.6, 0.2, 0, 1], [0, 0.7, 0.4, 2], [0.1, 0, -5.0, 3], [0, 0, 0, 1.0]])
 PROVENANCE = Provenance("lesion", "ab" * 32, 0.4, 0.01)
@@ -70,12 +71,12 @@ def test_no_brain_gives_no_load() -> None:
 
 
 def test_every_column_is_described(mask: NDArray[np.bool_]) -> None:
-    names = [item.name for item in fields(ScanStats)]
-    assert list(STATS_COLUMNS) == names == list(stats_of(mask).row())
-    for name in names:
-        assert STATS_COLUMNS[name]["Description"]
-        if name.endswith(("_ml", "_mm3", "_percent")):
-            assert "Units" in STATS_COLUMNS[name]
+    columns = load_spec().outputs["stats"].columns
+    assert columns is not None
+    assert list(columns) == list(stats_of(mask).row()) == [item.name for item in fields(ScanStats)]
+    for name, column in columns.items():
+        assert column["Description"]
+        assert ("Units" in column) == name.endswith(("_ml", "_mm3", "_percent"))
 
 
 def test_a_hint_cannot_break_the_table(mask: NDArray[np.bool_]) -> None:
