@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data/made
 OUT ?= demo-data/$(notdir $(abspath $(BIDS)))
-CODE := bids_flairseg tests benchmarks
+CODE := bids_flairseg tests benchmarks .ci
 
 .PHONY: demo test lint format descriptor clean
 .DEFAULT_GOAL := demo
@@ -44,7 +44,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	find bids_flairseg -name '*.py' | sort | xargs $(BIN)/python -m numpydoc.hooks.validate_docstrings
+	$(BIN)/python .ci/docstrings.py
 
 test: lint
 	$(BIN)/python -m pytest
