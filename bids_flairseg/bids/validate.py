@@ -1,0 +1,222 @@
+"""The BIDS validator (bids-validator-deno), run offline on what matters."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bids_flairseg.bids.atomic import as_output_error
+from bids_flairseg.bids.names import enumerate_some, strip_labels
+from bids_flairseg.config import DatasetConfig
+from bids_flairseg.errors import InvalidBidsError
+
+LOGGER = logging.getLogger(__name__)
+
+_PROGRAM = "bids-validator-deno"
+# Large and none of our business; the validator would walk through all of them.
+_NOT_INPUT = frozenset({"derivatives", "sourcedata", "code", ".git", ".datalad"})
+# Content of single files: flairseg checks that itself, scan by scan, and goes on with the rest.
+_CONTENT_CODES = frozenset(
+    {
+        "EMPTY_FILE",
+        "FILE_READ",
+        "GZIP_HEADER_UNREADABLE",
+        "INVALID_JSON_ENCODING",
+        "JSON_INVALID",
+        "JSON_NOT_AN_OBJECT",
+        "NIFTI_HEADER_UNREADABLE",
+        "SYMLINK_BROKEN",
+    }
+)
+_MOST_CODES = 8
+_MOST_FILES = 3
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One finding of the validator.
+
+    Attributes
+    ----------
+    code, severity : str
+        Its name, and ``error`` or ``warning``.
+    location : str
+        The file, from the root on, with a leading slash.
+    message : str
+        What is wrong, in words.
+    """
+
+    code: str
+    severity: str
+    location: str
+    message: str
+
+
+def validate_dataset(dataset: DatasetConfig) -> None:
+    """Check the input before a run, unless that was switched off.
+
+    Only the files of the root and the folders of the wanted participants are looked at, so
+    the time does not grow with the rest of the dataset. What is wrong inside single files is
+    logged: the scan that needs them fails by itself later.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        The input; the check is laid out in its work folder.
+
+    Raises
+    ------
+    InvalidBidsError
+        The validator reports errors; the message groups them.
+    OutputError, StorageError
+        The work folder cannot be written.
+    """
+    if dataset.skip_validation:
+        LOGGER.info("BIDS validation skipped")
+        return
+    labels = strip_labels(dataset.participant_labels, "sub")
+    try:
+        dataset.work_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=dataset.work_dir, prefix="validate-") as folder:
+            _lay_out(dataset.bids_dir, Path(folder), labels)
+            issues = run_validator(Path(folder), headers=False)
+    except OSError as error:
+        raise as_output_error(error, dataset.work_dir) from error
+    if issues is None:
+        return
+    errors = [issue for issue in issues if issue.severity == "error"]
+    tolerated = [issue for issue in errors if _is_content(issue)]
+    for line in summarise(tolerated):
+        LOGGER.warning("BIDS validator: %s", line)
+    fatal = [issue for issue in errors if not _is_content(issue)]
+    if fatal:
+        raise InvalidBidsError(_message(dataset.bids_dir, fatal))
+    LOGGER.info("BIDS validator: no error that stops the run in %s", dataset.bids_dir)
+
+
+def find_errors(folder: Path) -> list[Issue]:
+    """Validate a folder in full, image headers included, and return its errors.
+
+    Raises
+    ------
+    FileNotFoundError
+        The validator is not installed or does not run.
+    """
+    issues = run_validator(folder, headers=True)
+    if issues is None:
+        raise FileNotFoundError(f"{_PROGRAM} does not run")
+    return [issue for issue in issues if issue.severity == "error"]
+
+
+def run_validator(folder: Path, *, headers: bool) -> list[Issue] | None:
+    """Run the validator on a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        A dataset.
+    headers : bool
+        Look at the headers of images, too.
+
+    Returns
+    -------
+    list of Issue or None
+        Errors only; None, with a warning in the log, if the validator does not run.
+    """
+    program = _find_program()
+    if program is None:
+        LOGGER.warning(
+            "%s is not installed; the dataset is not validated. Install it with pip, or say "
+            "--skip-bids-validation.",
+            _PROGRAM,
+        )
+        return None
+    command = [program, str(folder), "--format", "json", "--ignoreWarnings", "--no-color"]
+    command += [] if headers else ["--ignoreNiftiHeaders"]
+    try:
+        result = subprocess.run(
+            command, capture_output=True, check=False, stdin=subprocess.DEVNULL, env=_environment()
+        )
+        report = json.loads(result.stdout)
+        return [_issue(item, report["issues"]) for item in report["issues"]["issues"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        LOGGER.warning("%s does not run (%s); the dataset is not validated", program, error)
+        return None
+
+
+def _find_program() -> str | None:
+    """Find the validator beside this Python, where pip puts it, or on the path."""
+    beside = Path(sys.executable).parent / _PROGRAM
+    return str(beside) if beside.is_file() else shutil.which(_PROGRAM)
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which the validator asks nobody for updates."""
+    return {**os.environ, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
+
+
+def _issue(item: dict[str, Any], report: dict[str, Any]) -> Issue:
+    """Read one finding; the words come from the finding itself or from its code."""
+    code = item["code"]
+    words = report.get("codeMessages", {}).get(code) or item.get("issueMessage") or ""
+    if item.get("subCode"):
+        words = f"{item['subCode']}: {words}"
+    location = item.get("location") or next(iter(item.get("affects") or []), "")
+    return Issue(code, item.get("severity", "error"), location, " ".join(words.split()))
+
+
+def _lay_out(root: Path, view: Path, labels: Sequence[str]) -> None:
+    """Fill a folder with links to what is to be validated."""
+    wanted = {f"sub-{label}" for label in labels}
+    with os.scandir(root) as entries:
+        for entry in entries:
+            other = entry.name.startswith("sub-") and wanted and entry.name not in wanted
+            if entry.name not in _NOT_INPUT and not other:
+                (view / entry.name).symlink_to(Path(entry.path).absolute())
+
+
+def _is_content(issue: Issue) -> bool:
+    """Tell whether an error is about what is inside one file of a participant, or a table."""
+    tables = ("participants.tsv", "_sessions.tsv", "_scans.tsv", "participants.json")
+    if issue.location.endswith(tables):
+        return True
+    return issue.code in _CONTENT_CODES and issue.location != "/dataset_description.json"
+
+
+def summarise(issues: Iterable[Issue]) -> list[str]:
+    """Bring findings to one line per code: what is wrong, and in which files."""
+    grouped: dict[str, list[Issue]] = {}
+    for issue in issues:
+        grouped.setdefault(issue.code, []).append(issue)
+    lines = []
+    for code, group in grouped.items():
+        files = enumerate_some(
+            sorted({issue.location for issue in group if issue.location}), _MOST_FILES
+        )
+        words = group[0].message[:200]
+        lines.append(f"{code}: {words} [{files}]" if files else f"{code}: {words}")
+    return lines
+
+
+def _message(root: Path, errors: Sequence[Issue]) -> str:
+    """Build the message of an invalid dataset."""
+    lines = summarise(errors)
+    shown = [f"  {line}" for line in lines[:_MOST_CODES]]
+    if len(lines) > _MOST_CODES:
+        shown.append(f"  and {len(lines) - _MOST_CODES} more kinds of error")
+    number = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+    head = f"{root}: expected a valid BIDS dataset; the BIDS validator reports {number}:"
+    remedy = (
+        "Correct them, list files that are not BIDS in .bidsignore, or go on with "
+        "--skip-bids-validation."
+    )
+    return "\n".join([head, *shown, remedy])
