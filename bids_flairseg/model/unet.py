@@ -1,0 +1,246 @@
+"""The 3D U-Net, built from a frozen configuration with the Keras 3 API alone.
+
+The default settings are the network of Duong et al. 2019
+(doi:10.3174/ajnr.A6138), which Rauschecker et al. 2022
+(doi:10.1148/ryai.2021200152) used without change: :data:`DUONG2019`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from bids_flairseg.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Filters of one resolution level.
+
+    Parameters
+    ----------
+    first, second : int
+        Filters of the two 3 x 3 x 3 convolutions of the block.
+    change : int
+        Filters of the strided (encoder) or transposed (decoder) convolution
+        that follows the block.
+    dilation : int
+        Dilation of both convolutions of the block.
+    """
+
+    first: int
+    second: int
+    change: int
+    dilation: int = 1
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Shape of a U-Net.
+
+    Parameters
+    ----------
+    encoder, decoder : tuple of Stage
+        As many decoder as encoder stages, each from input to output.
+    classes : int
+        Output channels; 1 means a sigmoid, more a softmax.
+    residual : bool
+        Add a 1 x 1 x 1 shortcut around each block.
+    patch : int
+        Edge in voxels of the cubes that a first strided convolution turns into
+        one voxel of the first stage; 1 for none. The output has the input's
+        grid again: a transposed convolution of the same stride, concatenated
+        with the image, feeds the head.
+    head : tuple of int
+        Filters of the hidden convolutions of the head.
+    head_kernel : int
+        Edge of the head's hidden convolutions.
+    head_activation : str
+        ``relu`` gives the last convolution a ReLU and batch normalisation, as
+        the paper has it; ``linear`` leaves both out.
+    """
+
+    encoder: tuple[Stage, ...]
+    decoder: tuple[Stage, ...]
+    classes: int = 1
+    residual: bool = True
+    patch: int = 1
+    head: tuple[int, ...] = (16, 16)
+    head_kernel: int = 1
+    head_activation: str = "relu"
+
+    @property
+    def multiple(self) -> int:
+        """Voxels of which each input edge must be a multiple."""
+        return int(self.patch * 2 ** len(self.encoder))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> UNetConfig:
+        """Build a configuration from what :meth:`to_dict` returned.
+
+        Parameters
+        ----------
+        values : mapping
+            Names of the parameters and their values.
+
+        Returns
+        -------
+        config : UNetConfig
+            Checked.
+
+        Raises
+        ------
+        InputError
+            If a key is unknown or missing, or a value is impossible.
+        """
+        fields = dict(values)
+        try:
+            for side in ("encoder", "decoder"):
+                fields[side] = tuple(Stage(**stage) for stage in fields[side])
+            if "head" in fields:
+                fields["head"] = tuple(fields["head"])
+            config = cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"architecture: expected the fields of UNetConfig, found {sorted(fields)} "
+                f"({error}). The bundle was written by another tool or a newer version."
+            ) from error
+        _check(config)
+        return config
+
+
+def _check(config: UNetConfig) -> None:
+    """Refuse what no network can be built from, or none that fits a machine."""
+    stages = [*config.encoder, *config.decoder]
+    widths = [n for stage in stages for n in (stage.first, stage.second, stage.change)]
+    rules = {
+        "1 to 8 encoder stages and as many decoder stages": (
+            len(config.encoder) == len(config.decoder) and 1 <= len(config.encoder) <= 8
+        ),
+        "1 to 4096 filters everywhere": _whole([*widths, *config.head, config.classes], 4096),
+        "dilations of 1 to 16": _whole([stage.dilation for stage in stages], 16),
+        "a patch of 1 to 8": _whole([config.patch], 8),
+        "a hidden layer in the head of a network with a patch": bool(config.head)
+        or (config.patch == 1),
+        "a head kernel of 1 to 7": _whole([config.head_kernel], 7),
+        "true or false for residual": isinstance(config.residual, bool),
+        "relu or linear for head_activation": config.head_activation in ("relu", "linear"),
+    }
+    if broken := [rule for rule, kept in rules.items() if not kept]:
+        raise InputError(
+            f"architecture: expected {broken[0]}, found {config!r:.200}. Correct config.json."
+        )
+
+
+def _whole(values: Sequence[object], highest: int) -> bool:
+    return all(type(value) is int and 1 <= value <= highest for value in values)
+
+
+DUONG2019 = UNetConfig(
+    encoder=(
+        Stage(16, 16, 64, 2),
+        Stage(64, 64, 128, 2),
+        Stage(128, 128, 256, 3),
+        Stage(256, 256, 256, 3),
+    ),
+    decoder=(
+        Stage(256, 256, 128),
+        Stage(128, 128, 64),
+        Stage(64, 64, 16),
+        Stage(16, 16, 16),
+    ),
+)
+
+
+def build_unet(config: UNetConfig) -> keras.Model:
+    """Build the network with random weights.
+
+    Parameters
+    ----------
+    config : UNetConfig
+        Shape of the network.
+
+    Returns
+    -------
+    model : keras.Model
+        Maps float (N, X, Y, Z, 1) to float32 (N, X, Y, Z, classes) in [0, 1],
+        for edges that are multiples of ``config.multiple``.
+    """
+    import keras
+    from keras import layers
+
+    image = keras.Input((None, None, None, 1), name="image")
+    x = image
+    if config.patch > 1:
+        x = _unit(x, config.encoder[0].first, "stem", kernel=config.patch, strides=config.patch)
+    skips = []
+    for level, stage in enumerate(config.encoder):
+        x = _block(x, stage, f"encoder{level}", residual=config.residual)
+        skips.append(x)
+        x = _unit(x, stage.change, f"encoder{level}_down", strides=2)
+    for level, stage in enumerate(config.decoder):
+        x = _block(x, stage, f"decoder{level}", residual=config.residual)
+        x = _up(x, stage.change, f"decoder{level}_up", kernel=3, strides=2)
+        x = layers.Concatenate(name=f"decoder{level}_join")([x, skips.pop()])
+    if config.patch > 1:
+        x = _up(x, config.head[0], "unpatch", kernel=config.patch, strides=config.patch)
+        x = layers.Concatenate(name="unpatch_join")([x, image])
+    return keras.Model(image, _head(x, config), name="unet")
+
+
+def _head(x: Any, config: UNetConfig) -> Any:
+    from keras import layers
+
+    for index, filters in enumerate(config.head):
+        x = _unit(x, filters, f"head{index}", kernel=config.head_kernel)
+    if config.head_activation == "relu":
+        x = _unit(x, config.classes, "head_out", kernel=1)
+    else:
+        x = layers.Conv3D(config.classes, 1, name="head_out_conv")(x)
+    activation = "sigmoid" if config.classes == 1 else "softmax"
+    # float32 whatever the precision policy: bfloat16 rounds probabilities to 1
+    return layers.Activation(activation, dtype="float32", name="probability")(x)
+
+
+def _block(x: Any, stage: Stage, name: str, *, residual: bool) -> Any:
+    from keras import layers
+
+    y = _unit(x, stage.first, f"{name}_a", dilation=stage.dilation)
+    y = _unit(y, stage.second, f"{name}_b", dilation=stage.dilation)
+    if not residual:
+        return y
+    shortcut = layers.Conv3D(stage.second, 1, name=f"{name}_shortcut_conv")(x)
+    shortcut = layers.BatchNormalization(name=f"{name}_shortcut_norm")(shortcut)
+    return layers.Add(name=f"{name}_add")([y, shortcut])
+
+
+def _unit(
+    x: Any, filters: int, name: str, *, kernel: int = 3, strides: int = 1, dilation: int = 1
+) -> Any:
+    """Convolution, ReLU, batch normalisation, in the paper's order."""
+    from keras import layers
+
+    x = layers.Conv3D(
+        filters, kernel, strides=strides, dilation_rate=dilation, padding="same",
+        name=f"{name}_conv",
+    )(x)  # fmt: skip
+    x = layers.ReLU(name=f"{name}_relu")(x)
+    return layers.BatchNormalization(name=f"{name}_norm")(x)
+
+
+def _up(x: Any, filters: int, name: str, *, kernel: int, strides: int) -> Any:
+    from keras import layers
+
+    x = layers.Conv3DTranspose(
+        filters, kernel, strides=strides, padding="same", name=f"{name}_conv"
+    )(x)
+    x = layers.ReLU(name=f"{name}_relu")(x)
+    return layers.BatchNormalization(name=f"{name}_norm")(x)
