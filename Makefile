@@ -45,6 +45,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python .ci/docstrings.py
+	$(BIN)/python .ci/descriptor.py --check
 
 test: lint
 	$(BIN)/python -m pytest
@@ -52,6 +53,9 @@ test: lint
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+descriptor: $(VENV)/installed
+	$(BIN)/python .ci/descriptor.py
 
 clean:
 	rm -rf $(DEMO) dist build

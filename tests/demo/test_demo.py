@@ -41,7 +41,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_bids_validator_finds_no_error(dataset: Path) -> None:
-    command = [Path(sys.executable).with_name("bids-validator-deno"), "--recursive", dataset]
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    command = [str(validator), "--recursive", str(dataset)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
     assert "[ERROR]" not in result.stdout
