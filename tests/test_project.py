@@ -1,0 +1,102 @@
+"""What holds for the project as a whole: its style in numbers, its metadata, its scripts."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import bids_flairseg
+from tests.conftest import ROOT
+
+MODULES = sorted((ROOT / "bids_flairseg").rglob("*.py"))
+MOST_LINES = 350
+LONGEST_FUNCTION = 60
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def normal(name: str) -> str:
+    """Spell a distribution's name as the packaging rules do."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Find all functions of a module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Name the top-level packages that a module imports, lazily or not."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+def test_files_and_functions_stay_short() -> None:
+    long = [path.name for path in MODULES if len(path.read_text().splitlines()) > MOST_LINES]
+    long += [
+        f"{path.name}: {function.name}"
+        for path in MODULES
+        for function in functions(path)
+        if (function.end_lineno or 0) - function.lineno >= LONGEST_FUNCTION
+    ]
+    assert long == []
+
+
+def test_every_imported_package_is_declared() -> None:
+    declared = {normal(re.split(r"[<>=!\[; ]", text)[0]) for text in PROJECT["dependencies"]}
+    names = {name for path in MODULES for name in imported(path)}
+    foreign = names - sys.stdlib_module_names - {bids_flairseg.__name__}
+    found = packages_distributions()
+    missing = {
+        name
+        for name in foreign
+        if declared.isdisjoint(normal(each) for each in found.get(name, [name]))
+    }
+    assert missing == set()
+
+
+def test_every_declared_package_is_imported() -> None:
+    indirect = {"tensorflow", "bids-validator-deno"}  # through Keras; as a program
+    found = packages_distributions()
+    used = {
+        normal(each) for path in MODULES for name in imported(path) for each in found.get(name, [])
+    }
+    declared = {normal(re.split(r"[<>=!\[; ]", text)[0]) for text in PROJECT["dependencies"]}
+    assert declared - used - indirect == set()
+
+
+def test_every_dependency_has_a_lower_bound() -> None:
+    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    assert [text for each in lists for text in each if ">=" not in text] == ["bids-flairseg[test]"]
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    script = "import sys, bids_flairseg.parser; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    heavy = {"ants", "bids", "keras", "matplotlib", "nibabel", "nilearn", "nipype", "numpy"}
+    assert heavy.isdisjoint(run.stdout.split())
+
+
+def test_version_is_the_same_everywhere() -> None:
+    version = bids_flairseg.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {version}" in (ROOT / "CHANGES.md").read_text()
+    assert f'"tool-version": "{version}"' in (ROOT / "descriptor.json").read_text()
+
+
+def test_descriptor_follows_the_parser() -> None:
+    command = [sys.executable, ".ci/descriptor.py", "--check"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert run.returncode == 0, run.stdout
