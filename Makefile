@@ -9,7 +9,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data/made
-OUT ?= demo-data/$(notdir $(abspath $(BIDS)))
+OUT ?= demo-data/$(shell basename "$(BIDS)")
 CODE := bids_flairseg tests benchmarks .ci
 
 .PHONY: demo test lint format descriptor clean
@@ -18,20 +18,22 @@ CODE := bids_flairseg tests benchmarks .ci
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "flairseg needs Python 3.11, 3.12 or 3.13; none is on the PATH. \
 	Name one: make PYTHON=/path/to/python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python -m venv failed; on Debian \
+	and Ubuntu it comes with the package python3-venv"; exit 1; }
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+	@echo "Installing flairseg and what it needs into $(VENV) (once, a few minutes) ..."
+	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@echo "Installing flairseg and its development tools into $(VENV) (once, a few minutes) ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 
 ifdef BIDS
 demo: $(VENV)/installed
 	$(BIN)/flairseg "$(BIDS)" "$(OUT)" participant
-	@echo "Reports: $(OUT)/sub-*.html"
 else
 demo: $(VENV)/installed
 	$(BIN)/python -m bids_flairseg.demo make $(DEMO)/bids
