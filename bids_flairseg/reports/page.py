@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 @cache
 def environment() -> Environment:
-    """Return the templates; every value is escaped, and a missing one is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    """Return the templates; every value is escaped, and a missing one is an error.
+
+    Templates of plain text (``.txt.j2``) escape nothing: what they give is a value itself.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     return Environment(
         loader=PackageLoader("bids_flairseg.reports", "templates"),
-        autoescape=True,
+        autoescape=select_autoescape(default=True, disabled_extensions=("txt.j2",)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

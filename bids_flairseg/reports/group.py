@@ -1,0 +1,206 @@
+"""The page of the whole dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from bids_flairseg.reports.dots import dot_plot
+from bids_flairseg.reports.page import render
+
+Row = Mapping[str, str]
+
+# Columns of the page: heading, unit and decimals (None for text). The tables have them all.
+_SHOWN: Mapping[str, tuple[str, str, int | None]] = {
+    "lesion_volume_ml": ("Volume", "ml", 2),
+    "lesion_count": ("Lesions", "", 0),
+    "largest_lesion_ml": ("Largest", "ml", 2),
+    "periventricular_ml": ("Periventricular", "ml", 2),
+    "juxtacortical_ml": ("Juxtacortical", "ml", 2),
+    "deep_white_ml": ("Deep white", "ml", 2),
+    "infratentorial_ml": ("Infratentorial", "ml", 2),
+    "other_ml": ("Other", "ml", 2),
+    "brain_volume_ml": ("Brain", "ml", 0),
+    "lesion_load_percent": ("Load", "%", 2),
+}
+_MOST_JOINED = 6
+
+
+@dataclass(frozen=True)
+class GroupPage:
+    """What the page is made of; all text is as in the tables and is escaped by the page.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the input dataset.
+    rows : sequence of mapping
+        Rows of ``group_lesions.tsv``.
+    joined : sequence of str
+        Their columns that come from participants.tsv.
+    links : mapping of str to str
+        Path of the participant's page, relative to this one, by name of the scan.
+    comparisons : sequence of mapping
+        Rows of ``group_agreement.tsv``.
+    problems : sequence of str
+        What a reader should know, a sentence or two each.
+    """
+
+    dataset: str
+    rows: Sequence[Row]
+    joined: Sequence[str] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    comparisons: Sequence[Row] = ()
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: what is shown, and what sorting goes by."""
+
+    text: str
+    value: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles of some values, and their extremes."""
+
+    n: int
+    middle: float
+    low: float
+    high: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class RaterSummary:
+    """Agreement with one reference and rater over all scans."""
+
+    reference: str
+    rater: str
+    dice: Spread
+    difference: Spread
+
+
+def render_group(page: GroupPage) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    page : GroupPage
+        Its content.
+
+    Returns
+    -------
+    str
+        Self-contained HTML.
+    """
+    volumes = {row["scan"]: float(row["lesion_volume_ml"]) for row in page.rows}
+    counts = [row.get("lesion_count", "n/a") for row in page.rows]
+    compared = [row for row in page.comparisons if row["status"] == "ok"]
+    return render(
+        "group.html.j2",
+        dataset=page.dataset,
+        problems=page.problems,
+        participants=len({row["participant_id"] for row in page.rows}),
+        volumes=spread(list(volumes.values())),
+        lesions=sum(int(count) for count in counts if count.isdecimal()),
+        without=sum(volume == 0 for volume in volumes.values()),
+        plot=dot_plot(volumes),
+        heads=[(head, unit) for head, unit, _ in _SHOWN.values()],
+        joined=page.joined[:_MOST_JOINED],
+        more_joined=len(page.joined[_MOST_JOINED:]),
+        scans=[_scan_row(row, page) for row in page.rows],
+        hints=any(row.get("warnings", "n/a") != "n/a" for row in page.rows),
+        compared=[(row, _agreement_cells(row)) for row in compared],
+        raters=summarise(compared),
+        failed=[row for row in page.comparisons if row["status"] not in ("ok", _UNPAIRED)],
+        unpaired=[row for row in page.comparisons if row["status"] == _UNPAIRED],
+    )
+
+
+_UNPAIRED = "missing_reference"
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """Sum up values.
+
+    Parameters
+    ----------
+    values : sequence of float
+        In any order.
+
+    Returns
+    -------
+    Spread or None
+        None where there are no values.
+    """
+    if not values:
+        return None
+    low, high = np.percentile(values, (25, 75))
+    return Spread(len(values), median(values), float(low), float(high), min(values), max(values))
+
+
+def summarise(compared: Sequence[Row]) -> list[RaterSummary]:
+    """Sum up the agreement with each reference and rater.
+
+    Parameters
+    ----------
+    compared : sequence of mapping
+        Rows of ``group_agreement.tsv`` that have numbers.
+
+    Returns
+    -------
+    list of RaterSummary
+        In the order of their first row.
+    """
+    summaries = []
+    for reference, rater in dict.fromkeys((row["reference"], row["rater"]) for row in compared):
+        own = [row for row in compared if (row["reference"], row["rater"]) == (reference, rater)]
+        dice = spread([float(row["dice"]) for row in own])
+        difference = spread([float(row["volume_difference_ml"]) for row in own])
+        if dice and difference:
+            summaries.append(RaterSummary(reference, rater, dice, difference))
+    return summaries
+
+
+def _scan_row(row: Row, page: GroupPage) -> dict[str, Any]:
+    """Arrange one scan for the table."""
+    hints = row.get("warnings", "n/a")
+    link = page.links.get(row["scan"])
+    return {
+        "name": row["scan"],
+        "link": quote(link) if link else None,
+        "cells": [_cell(row.get(name, "n/a"), shown[2]) for name, shown in _SHOWN.items()],
+        "joined": [_cell(row.get(name, "n/a"), None) for name in page.joined[:_MOST_JOINED]],
+        "hints": "" if hints == "n/a" else hints,
+    }
+
+
+def _agreement_cells(row: Row) -> list[Cell]:
+    """Arrange the numbers of one comparison."""
+    decimals = {
+        "dice": 3,
+        "predicted_volume_ml": 2,
+        "reference_volume_ml": 2,
+        "volume_difference_ml": 2,
+    }
+    return [_cell(row[name], places) for name, places in decimals.items()]
+
+
+def _cell(text: str, decimals: int | None) -> Cell:
+    """Print a number with the decimals of its column; everything else as it is."""
+    try:
+        number = float(text)
+    except ValueError:
+        return Cell(text, text, numeric=decimals is not None)
+    shown = text if decimals is None else f"{number:.{decimals}f}"
+    return Cell(shown, text, numeric=True)

@@ -1,0 +1,204 @@
+"""Words of a report: the summary of a scan, and a methods paragraph with its references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bids_flairseg import __version__
+from bids_flairseg.measure.regions import CORTEX_REACH_MM, VENTRICLE_REACH_MM
+from bids_flairseg.reports.page import environment
+from bids_flairseg.reports.records import ScanReport, Settings
+
+#: Regions in the order in which they are told, with their headings.
+REGION_NAMES: Mapping[str, str] = {
+    "periventricular": "Periventricular",
+    "juxtacortical": "Juxtacortical",
+    "deep_white": "Deep white matter",
+    "infratentorial": "Infratentorial",
+    "other": "Elsewhere",
+}
+_REGION_WORDS = {
+    "periventricular": "is periventricular",
+    "juxtacortical": "is juxtacortical",
+    "deep_white": "lies in the deep white matter",
+    "infratentorial": "is infratentorial",
+    "other": "lies elsewhere",
+}
+
+
+def amount(value: float) -> str:
+    """Print a number with the three digits that carry meaning.
+
+    Examples
+    --------
+    >>> amount(0.01234), amount(1.5), amount(49.769), amount(1234.5), amount(0)
+    ('0.0123', '1.50', '49.8', '1234', '0')
+    """
+    if value == 0:
+        return "0"
+    for limit, decimals in ((0.1, 4), (1.0, 3), (10.0, 2), (100.0, 1)):
+        if abs(value) < limit:
+            return f"{value:.{decimals}f}"
+    return f"{value:.0f}"
+
+
+def summarise(scan: ScanReport) -> str:
+    """Say in words what was found: how much, how many, the largest, and where.
+
+    Parameters
+    ----------
+    scan : ScanReport
+        A scan that is done.
+
+    Returns
+    -------
+    str
+        One to three sentences.
+    """
+    count, total = scan.number("lesion_count") or 0, scan.number("lesion_volume_ml") or 0.0
+    if not count:
+        return "No lesion was found."
+    load = scan.number("lesion_load_percent")
+    share = f", {amount(load)} % of the brain" if load is not None else ""
+    first = scan.lesions[0] if scan.lesions else {}
+    if count == 1:
+        return f"One lesion was found, with a volume of {amount(total)} ml{share}.{_where(first)}"
+    return (
+        f"{count:.0f} lesions were found, with a total volume of {amount(total)} ml{share}. "
+        f"{_largest(scan, first)}{_most(scan, total)}"
+    )
+
+
+def _where(lesion: Mapping[str, object]) -> str:
+    words = _REGION_WORDS.get(str(lesion.get("region")))
+    return f" It {words}." if words else ""
+
+
+def _largest(scan: ScanReport, lesion: Mapping[str, object]) -> str:
+    volume = scan.number("largest_lesion_ml")
+    if volume is None:
+        return ""
+    words = _REGION_WORDS.get(str(lesion.get("region")))
+    return f"The largest, lesion 1, has {amount(volume)} ml" + (f" and {words}." if words else ".")
+
+
+def _most(scan: ScanReport, total: float) -> str:
+    """Name the region that holds most of the volume, if regions are known."""
+    volumes = {name: scan.number(f"{name}_ml") for name in REGION_NAMES}
+    known = {name: volume for name, volume in volumes.items() if volume is not None}
+    if not known or not total:
+        return ""
+    name = max(known, key=lambda region: known[region])
+    percent = 100 * known[name] / total
+    share = "All" if percent > 99.95 else f"{min(percent, 99):.0f} %"
+    return f" {share} of the volume {_REGION_WORDS[name]}."
+
+
+@dataclass(frozen=True)
+class Methods:
+    """How the lesions of some scans were found.
+
+    Attributes
+    ----------
+    scans : tuple of str
+        Names of the scans that this holds for.
+    settings : Settings
+        Their settings.
+    versions : mapping of str to str
+        Their software.
+    paragraph : str
+        Text for a paper.
+    references : tuple of str
+        What the paragraph cites, in alphabetical order.
+    """
+
+    scans: tuple[str, ...]
+    settings: Settings
+    versions: Mapping[str, str]
+    paragraph: str
+    references: tuple[str, ...]
+
+
+def describe_methods(scans: Sequence[ScanReport]) -> list[Methods]:
+    """Write one methods paragraph for all scans that were processed alike.
+
+    Parameters
+    ----------
+    scans : sequence of ScanReport
+        Failed ones are left out.
+    """
+    groups: dict[tuple[Settings, tuple[tuple[str, str], ...]], list[str]] = {}
+    for scan in scans:
+        if scan.settings is not None and scan.error is None:
+            key = (scan.settings, tuple(scan.versions.items()))
+            groups.setdefault(key, []).append(scan.name)
+    return [
+        Methods(
+            scans=tuple(names),
+            settings=settings,
+            versions=dict(versions),
+            paragraph=_paragraph(settings, dict(versions)),
+            references=_references(settings),
+        )
+        for (settings, versions), names in groups.items()
+    ]
+
+
+def _paragraph(settings: Settings, versions: Mapping[str, str]) -> str:
+    text = (
+        environment()
+        .get_template("methods.txt.j2")
+        .render(
+            settings=settings,
+            versions=versions,
+            version=__version__,
+            tools=_TOOLS,
+            ventricle_reach_mm=VENTRICLE_REACH_MM,
+            cortex_reach_mm=CORTEX_REACH_MM,
+        )
+    )
+    return " ".join(text.split())
+
+
+_TOOLS = (
+    ("PyBIDS", "Yarkoni et al., 2019"),
+    ("NiBabel", "Brett et al."),
+    ("Nipype", "Gorgolewski et al., 2011"),
+    ("TensorFlow", "Abadi et al., 2016"),
+)
+
+
+_REFERENCES = {
+    "abadi": "Abadi M, Barham P, Chen J, et al. TensorFlow: a system for large-scale machine "
+    "learning. 12th USENIX Symposium on Operating Systems Design and Implementation (OSDI 16), "
+    "2016:265-283.",
+    "brett": "Brett M, Markiewicz CJ, Hanke M, et al. NiBabel: access a cacophony of "
+    "neuro-imaging file formats. Computer software. doi:10.5281/zenodo.591597",
+    "duong": "Duong MT, Rudie JD, Wang J, et al. Convolutional neural network for automated "
+    "FLAIR lesion segmentation on clinical brain MR imaging. AJNR Am J Neuroradiol "
+    "2019;40(8):1282-1290. doi:10.3174/ajnr.A6138",
+    "flairseg": f"flairseg maintainers. flairseg, version {__version__}: a BIDS App that segments "
+    "and measures hyperintense brain lesions on FLAIR MRI. Computer software.",
+    "nipype": "Gorgolewski K, Burns CD, Madison C, et al. Nipype: a flexible, lightweight and "
+    "extensible neuroimaging data processing framework in Python. Front Neuroinform 2011;5:13. "
+    "doi:10.3389/fninf.2011.00013",
+    "bids-apps": "Gorgolewski KJ, Alfaro-Almagro F, Auer T, et al. BIDS apps: improving ease of "
+    "use, accessibility, and reproducibility of neuroimaging data analysis methods. PLoS Comput "
+    "Biol 2017;13(3):e1005209. doi:10.1371/journal.pcbi.1005209",
+    "rauschecker": "Rauschecker AM, Gleason TJ, Nedelec P, et al. Interinstitutional portability "
+    "of a deep learning brain MRI lesion segmentation algorithm. Radiol Artif Intell "
+    "2022;4(1):e200152. doi:10.1148/ryai.2021200152",
+    "tustison-2010": "Tustison NJ, Avants BB, Cook PA, et al. N4ITK: improved N3 bias correction. "
+    "IEEE Trans Med Imaging 2010;29(6):1310-1320. doi:10.1109/TMI.2010.2046908",
+    "tustison-2021": "Tustison NJ, Cook PA, Holbrook AJ, et al. The ANTsX ecosystem for "
+    "quantitative biological and medical imaging. Sci Rep 2021;11:9068. "
+    "doi:10.1038/s41598-021-87564-6",
+    "yarkoni": "Yarkoni T, Markiewicz CJ, de la Vega A, et al. PyBIDS: Python tools for BIDS "
+    "datasets. J Open Source Softw 2019;4(40):1294. doi:10.21105/joss.01294",
+}
+
+
+def _references(settings: Settings) -> tuple[str, ...]:
+    left_out = () if settings.n4 else ("tustison-2010", "tustison-2021")
+    return tuple(text for key, text in _REFERENCES.items() if key not in left_out)
