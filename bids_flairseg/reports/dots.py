@@ -149,7 +149,7 @@ def _stack(volumes: Mapping[str, float], axis: _Axis) -> _Stacks:
 def _dots(stacks: _Stacks, base: float) -> tuple[Dot, ...]:
     """Pile the scans of each bin up, closer where a pile would not fit."""
     highest = max(len(stack) for stack in stacks.values())
-    step = min(2 * _RADIUS, (base - _TOP) / highest)
+    step = min(2 * _RADIUS, (base - _TOP - 2 * _RADIUS) / max(highest - 1, 1))
     return tuple(
         Dot(round(x, 1), round(base - _RADIUS - level * step, 1), f"{name}: {volume:.2f} ml")
         for x, stack in stacks.items()

@@ -1,0 +1,115 @@
+"""Two mask files: the same place in the head counts, not the same place in the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bids_flairseg.errors import InputError
+from bids_flairseg.group.pairs import GridError, compare_files
+from tests.group.conftest import AFFINE, SHAPE, lesion, save
+
+VOXEL_ML = abs(np.linalg.det(AFFINE[:3, :3])) / 1000
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> Path:
+    return save(tmp_path / "predicted.nii.gz", lesion())
+
+
+def test_numbers(tmp_path: Path, predicted: Path) -> None:
+    half = lesion()
+    half[:, :, 5:] = 0
+    result = compare_files(predicted, save(tmp_path / "half.nii", half))
+    assert result.dice == pytest.approx(2 * 12 / (24 + 12))
+    assert result.predicted_ml == pytest.approx(24 * VOXEL_ML)
+    assert result.reference_ml == pytest.approx(12 * VOXEL_ML)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "SAL", "PIR"])
+def test_axes_in_another_order_are_the_same_grid(
+    tmp_path: Path, predicted: Path, axes: str
+) -> None:
+    image = nib.Nifti1Image(lesion(), AFFINE)
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(AFFINE), nib.orientations.axcodes2ornt(axes)
+    )
+    path = tmp_path / "turned.nii.gz"
+    nib.save(image.as_reoriented(turn), path)
+    assert compare_files(predicted, path).dice == 1.0
+
+
+def test_a_mirrored_mask_is_another_mask(tmp_path: Path, predicted: Path) -> None:
+    path = save(tmp_path / "mirrored.nii", lesion()[::-1])
+    assert compare_files(predicted, path).dice == 0.0
+
+
+@pytest.mark.parametrize("value", [1, 255, 7])
+def test_any_number_may_mean_lesion(tmp_path: Path, predicted: Path, value: int) -> None:
+    path = save(tmp_path / "mask.nii", lesion() * np.float32(value))
+    assert compare_files(predicted, path).dice == 1.0
+
+
+def test_numbered_lesions_are_a_mask(tmp_path: Path, predicted: Path) -> None:
+    numbered = lesion().astype(np.int16)
+    numbered[2] *= 2
+    assert compare_files(predicted, save(tmp_path / "n.nii", numbered)).dice == 1.0
+
+
+def test_one_trailing_volume_is_a_mask(tmp_path: Path, predicted: Path) -> None:
+    assert compare_files(predicted, save(tmp_path / "n.nii", lesion()[..., None])).dice == 1.0
+
+
+def test_rounding_of_headers_is_forgiven(tmp_path: Path, predicted: Path) -> None:
+    nearly = AFFINE.copy()
+    nearly[:3, 3] += 0.01
+    assert compare_files(predicted, save(tmp_path / "n.nii", lesion(), nearly)).dice == 1.0
+
+
+def moved() -> NDArray[np.float64]:
+    affine = AFFINE.copy()
+    affine[0, 3] += 1.0
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("data", "affine"),
+    [(lesion(), moved()), (lesion()[1:], AFFINE), (lesion(), AFFINE * [[1.1], [1], [1], [1]])],
+)
+def test_another_grid_is_refused(
+    tmp_path: Path, predicted: Path, data: NDArray[np.uint8], affine: NDArray[np.float64]
+) -> None:
+    with pytest.raises(GridError, match=r"other\.nii: expected the grid of the FLAIR"):
+        compare_files(predicted, save(tmp_path / "other.nii", data, affine))
+
+
+def test_probabilities_are_no_mask(tmp_path: Path, predicted: Path) -> None:
+    random = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+    with pytest.raises(InputError, match="Threshold"):
+        compare_files(predicted, save(tmp_path / "p.nii", random))
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x1f\x8b\x08\x00broken"])
+def test_a_damaged_file_is_refused(tmp_path: Path, predicted: Path, content: bytes) -> None:
+    path = tmp_path / "damaged.nii.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged\.nii\.gz: expected a NIfTI image"):
+        compare_files(predicted, path)
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path, predicted: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 2, SHAPE, dtype=np.uint8)
+    path = save(tmp_path / "cut.nii.gz", noise)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="cannot be read"):
+        compare_files(predicted, path)
+
+
+def test_several_volumes_are_refused(tmp_path: Path, predicted: Path) -> None:
+    path = save(tmp_path / "four.nii", np.stack([lesion(), lesion()], axis=-1))
+    with pytest.raises(InputError, match="Take one volume"):
+        compare_files(predicted, path)
