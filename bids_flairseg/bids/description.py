@@ -110,10 +110,10 @@ def build_description(
     if container:
         generator["Container"] = container
     description = {
-        "Name": f"flairseg: lesions on FLAIR, {raw.get('Name') or 'unnamed dataset'}",
+        "Name": f"flairseg: lesions on FLAIR, {_text(raw, 'Name') or 'unnamed dataset'}",
         "BIDSVersion": load_spec().bids_version,
         "DatasetType": "derivative",
-        "License": raw.get("License"),
+        "License": _text(raw, "License"),
         "HowToAcknowledge": _ACKNOWLEDGE,
         "GeneratedBy": [generator],
         "SourceDatasets": [_source(raw, uris[RAW])],
@@ -124,8 +124,14 @@ def build_description(
 
 def _source(raw: Mapping[str, Any], uri: str) -> dict[str, str]:
     """Name the input dataset by its place and, if it has one, its DOI."""
-    doi = raw.get("DatasetDOI")
-    return {"URL": uri} | ({"DOI": doi} if isinstance(doi, str) else {})
+    doi = _text(raw, "DatasetDOI")
+    return {"URL": uri} | ({"DOI": doi} if doi else {})
+
+
+def _text(raw: Mapping[str, Any], key: str) -> str | None:
+    """Return an entry of the input's description if it is a text."""
+    value = raw.get(key)
+    return value if isinstance(value, str) else None
 
 
 def _link(output_dir: Path, target: Path) -> str:

@@ -46,11 +46,11 @@ class FlairFilter:
         values = {**name.entities, "suffix": name.suffix, "datatype": "anat"}
         values["extension"] = name.extension
         return all(
-            any(self._matches(values.get(key), wanted) for wanted in allowed)
+            any(self._matches(key, values.get(key), wanted) for wanted in allowed)
             for key, allowed in self.conditions.items()
         )
 
-    def _matches(self, value: str | None, wanted: str) -> bool:
+    def _matches(self, key: str, value: str | None, wanted: str) -> bool:
         """Compare one value, None if the name has no such entity, with one that is allowed."""
         if wanted in {_NONE, _ANY, _OPTIONAL}:
             return wanted == _OPTIONAL or (value is None) == (wanted == _NONE)
@@ -58,8 +58,8 @@ class FlairFilter:
             return False
         if self.regex:
             return re.search(wanted, value) is not None
-        if value.isdecimal() and wanted.isdecimal():
-            return value == wanted or (int(value) == int(wanted) and wanted[0] != "0")
+        if key == "run" and value.isdecimal() and wanted.isdecimal():
+            return int(value) == int(wanted)  # pybids reads this one entity as a number
         return value == wanted
 
 

@@ -202,8 +202,9 @@ def _log_without_scan(
     """Name the participants of whom no FLAIR is there, or none is left."""
     there = {name.entities["sub"] for name in flairs.values()}
     left = {name.entities["sub"] for name in kept.values()}
+    lost = there - left
     without = [f"sub-{label}" for label in wanted if label not in there]
-    filtered = [f"sub-{label}" for label in wanted if label in there - left]
+    filtered = [f"sub-{label}" for label in wanted if label in lost]
     if without:
         LOGGER.warning("no usable FLAIR (anat/*_FLAIR.nii.gz): %s", enumerate_some(without, 20))
     if filtered:

@@ -17,7 +17,7 @@ from typing import Any
 from bids_flairseg.bids.atomic import as_output_error
 from bids_flairseg.bids.names import enumerate_some, strip_labels
 from bids_flairseg.config import DatasetConfig
-from bids_flairseg.errors import InvalidBidsError
+from bids_flairseg.errors import InvalidBidsError, MissingInputError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -77,17 +77,20 @@ def validate_dataset(dataset: DatasetConfig) -> None:
     ------
     InvalidBidsError
         The validator reports errors; the message groups them.
+    MissingInputError
+        The dataset cannot be read.
     OutputError, StorageError
         The work folder cannot be written.
     """
     if dataset.skip_validation:
         LOGGER.info("BIDS validation skipped")
         return
-    labels = strip_labels(dataset.participant_labels, "sub")
+    wanted = _choose_entries(dataset)
     try:
         dataset.work_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=dataset.work_dir, prefix="validate-") as folder:
-            _lay_out(dataset.bids_dir, Path(folder), labels)
+            for path in wanted:
+                (Path(folder) / path.name).symlink_to(path.absolute())
             issues = run_validator(Path(folder), headers=False)
     except OSError as error:
         raise as_output_error(error, dataset.work_dir) from error
@@ -174,14 +177,22 @@ def _issue(item: dict[str, Any], report: dict[str, Any]) -> Issue:
     return Issue(code, item.get("severity", "error"), location, " ".join(words.split()))
 
 
-def _lay_out(root: Path, view: Path, labels: Sequence[str]) -> None:
-    """Fill a folder with links to what is to be validated."""
-    wanted = {f"sub-{label}" for label in labels}
-    with os.scandir(root) as entries:
-        for entry in entries:
-            other = entry.name.startswith("sub-") and wanted and entry.name not in wanted
-            if entry.name not in _NOT_INPUT and not other:
-                (view / entry.name).symlink_to(Path(entry.path).absolute())
+def _choose_entries(dataset: DatasetConfig) -> list[Path]:
+    """List the files and folders of the root that are to be validated."""
+    participants = {f"sub-{label}" for label in strip_labels(dataset.participant_labels, "sub")}
+    try:
+        entries = list(dataset.bids_dir.iterdir())
+    except OSError as error:
+        raise MissingInputError(
+            f"{dataset.bids_dir}: expected a folder with a BIDS dataset, but it cannot be read "
+            f"({error.strerror}). Is it mounted?"
+        ) from error
+    return [
+        path
+        for path in entries
+        if path.name not in _NOT_INPUT
+        and (not participants or not path.name.startswith("sub-") or path.name in participants)
+    ]
 
 
 def _is_content(issue: Issue) -> bool:
