@@ -78,7 +78,7 @@ PLANS = (
         shape=(232, 188, 180),
         axes="PSR",
         tilt=0.0,
-        size=0.97,
+        size=0.92,
         lesions=(
             LesionPlan("periventricular", 6, 5.0),
             LesionPlan("deep", 4, 3.5),
@@ -92,7 +92,7 @@ PLANS = (
         shape=(208, 256, 44),
         axes="LPS",
         tilt=14.0,
-        size=1.02,
+        size=0.96,
         lesions=(
             LesionPlan("periventricular", 14, 7.0),
             LesionPlan("deep", 6, 5.0),
@@ -105,7 +105,7 @@ PLANS = (
         shape=(184, 230, 186),
         axes="RAS",
         tilt=4.0,
-        size=0.94,
+        size=0.89,
     ),
 )
 
@@ -252,9 +252,9 @@ def _average_slices(volume: Volume, thin: int) -> Volume:
 
 
 def _degrade(signal: Volume, rng: np.random.Generator) -> Volume:
-    """Add a bias field of about 10 % and Rician noise of 3.5 % of white matter."""
+    """Add a bias field of about 10 % and Rician noise of 4 % of white matter."""
     field = np.exp(0.1 * smooth_noise(signal.shape, 4, rng))
-    real, imaginary = (3.5 * rng.standard_normal(signal.shape, dtype=np.float32) for _ in range(2))
+    real, imaginary = (4 * rng.standard_normal(signal.shape, dtype=np.float32) for _ in range(2))
     noisy: Volume = np.hypot(signal * field + real, imaginary)
     return noisy
 

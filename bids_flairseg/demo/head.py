@@ -16,7 +16,7 @@ from scipy import ndimage
 Volume = NDArray[np.float32]
 
 # Signal relative to white matter = 100, as on 3 T FLAIR without fat suppression.
-WHITE, GREY, CSF, LESION = 100.0, 121.0, 26.0, 185.0
+WHITE, GREY, CSF, LESION = 100.0, 124.0, 26.0, 168.0
 BONE, MARROW, FAT, MUSCLE, VITREOUS = 14.0, 52.0, 150.0, 68.0, 24.0
 
 # Distance outside the brain's cavity, in mm, at which each shell begins.
@@ -154,7 +154,7 @@ def paint_head(
     grey, white = sample(template.grey, voxels), sample(template.white, voxels)
     share = sample(lesions, voxels)
     fine, coarse = (smooth_noise(share.shape, nodes, rng) for nodes in (48, 9))
-    texture = 1 + 0.02 * (fine + coarse)
+    texture = 1 + 0.03 * (fine + coarse)
     brain = (WHITE * white + GREY * grey) * texture + CSF * np.clip(1 - grey - white, 0, 1)
     brain += share * (LESION * texture - brain)
     outside = -sample(template.depth, voxels)
