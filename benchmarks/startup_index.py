@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import psutil
 
 LIMIT_S = 2.0
 # An empty image is an error of content, which the run is to report later; not of interest here.
@@ -73,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         many = make_dataset(Path(folder) / "many", arguments.participants)
         one = make_dataset(Path(folder) / "one", 1)
         runs = [(measure(one), measure(many)) for _ in range(arguments.repeats)]
+    memory = psutil.virtual_memory().total / 2**30
+    print(f"{os.cpu_count()} processors, {memory:.0f} GiB of memory")
     print(f"one of {arguments.participants} participants against one of one; seconds")
     print("step        dataset    min  median    max")
     medians = []

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from bids_flairseg.errors import FlairsegError, OutputError, StorageError
 
-# Hidden, so that no BIDS tool takes an unfinished file for a result.
+#: Begin of temporary names: hidden, so that no BIDS tool takes an unfinished file for a result.
 TEMPORARY_PREFIX = ".flairseg-"
 _REFUSED = {
     errno.EACCES,
@@ -189,28 +188,3 @@ def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "n/a"
     return " ".join(str(value).split()) or "n/a"
-
-
-def remove_leftovers(folder: Path, *, age_s: float = 24 * 3600.0) -> int:
-    """Remove temporary files that a killed run left behind.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to look, subfolders included.
-    age_s : float
-        Younger files, in seconds, may belong to another run and stay.
-
-    Returns
-    -------
-    int
-        Number of files removed.
-    """
-    oldest = time.time() - age_s
-    removed = 0
-    for path in folder.rglob(f"{TEMPORARY_PREFIX}*"):
-        with suppress(OSError):
-            if path.is_file() and path.stat().st_mtime < oldest:
-                path.unlink()
-                removed += 1
-    return removed

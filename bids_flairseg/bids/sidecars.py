@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bids_flairseg.bids.atomic import write_json
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
 from bids_flairseg.bids.scans import MASKS, Scan
 from bids_flairseg.bids.spec import Columns, load_spec
@@ -120,20 +119,6 @@ def build_sidecars(paths: ScanPaths, processing: Processing) -> dict[Path, dict[
         content |= _BUILDERS.get(kind, _nothing)(paths, processing)
         sidecars.setdefault(sidecar_path(paths.path(kind)), {}).update(content)
     return sidecars
-
-
-def write_sidecars(paths: ScanPaths, processing: Processing) -> tuple[Path, ...]:
-    """Write all sidecars of a scan and return their paths.
-
-    Raises
-    ------
-    OutputError, StorageError
-        A file cannot be written.
-    """
-    sidecars = build_sidecars(paths, processing)
-    for path, content in sidecars.items():
-        write_json(path, content)
-    return tuple(sidecars)
 
 
 def _describe_columns(columns: Columns) -> dict[str, Any]:

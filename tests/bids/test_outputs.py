@@ -10,10 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_flairseg.bids.atomic import write_json
 from bids_flairseg.bids.description import DatasetInfo, prepare_output_dir
-from bids_flairseg.bids.outputs import ScanPaths, log_dir, sidecar_path, write_table
+from bids_flairseg.bids.outputs import ScanPaths, find_results, log_dir, sidecar_path, write_table
 from bids_flairseg.bids.scans import Scan
-from bids_flairseg.bids.sidecars import Processing, write_sidecars
+from bids_flairseg.bids.sidecars import Processing, build_sidecars
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.bids.validate import find_errors
@@ -38,7 +39,8 @@ def fill(paths: ScanPaths) -> None:
         nib.save(image, path)
     write_table(paths, "lesion_table", [{"index": 1, "name": "lesion-1", "region": "other"}])
     write_table(paths, "stats", [{"lesion_volume_ml": 0.5, "lesion_count": 1}])
-    write_sidecars(paths, PROCESSING)
+    for path, content in build_sidecars(paths, PROCESSING).items():
+        write_json(path, content)
     paths.figures.mkdir(parents=True, exist_ok=True)
     paths.figure("mosaic").write_text("<svg/>")
     paths.report.write_text("<html></html>")
@@ -113,3 +115,16 @@ def test_a_value_without_a_column_is_refused(tmp_path: Path, scan: Scan) -> None
     with pytest.raises(ValueError, match=r"no column.*new_number"):
         write_table(ScanPaths(tmp_path, scan), "stats", [{"new_number": 1}])
     assert not list(tmp_path.rglob("*.tsv"))
+
+
+def test_finished_scans_are_found_again(tmp_path: Path, scan: Scan) -> None:
+    second = replace(scan, entities={"sub": "02"})
+    third = replace(scan, entities={"sub": "03", "ses": "A"})
+    for item in (scan, second):
+        fill(ScanPaths(tmp_path, item))
+    ScanPaths(tmp_path, third).folder.mkdir(parents=True)  # begun, but without its numbers
+    found = find_results(tmp_path)
+    assert [paths.scan.entities for paths in found] == [scan.entities, second.entities]
+    assert found[0].files() == ScanPaths(tmp_path, scan).files()
+    assert [paths.scan.participant for paths in find_results(tmp_path, ["02", "03"])] == ["02"]
+    assert find_results(tmp_path / "none") == []
