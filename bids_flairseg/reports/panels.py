@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bids_flairseg.reports.numbers import Number, place_numbers
 from bids_flairseg.reports.outline import path_data, trace
 from bids_flairseg.reports.page import environment
-from bids_flairseg.reports.views import SIDES, Scan, upright
+from bids_flairseg.reports.views import SAGITTAL, SIDES, Scan, upright
 
 #: Width of every figure in its own pixels, and the space between two panels.
 WIDTH, GAP = 1100, 4
@@ -27,6 +27,8 @@ BRAIN_COLOUR = "#3fd0c9"
 # Seen on gray matter as well as on a white lesion.
 _COLOURS = ("#ff5a4f", "#2fb8ff", "#ffb000", "#35d06b", "#ff6ad5", "#b58cff")
 _QUALITY = 85
+# Sagittal slices this near to the middle belong to no side.
+_MIDDLE_MM = 5.0
 # Pixels of the image per pixel of the figure; more would not be seen on a fine screen.
 _FINEST = 2.0
 
@@ -80,7 +82,17 @@ class Slice:
         if self.caption is not None:
             return self.caption
         position = round(self.scan.grid.position(self.axis, self.index))
-        return f"{'xyz'[self.axis]} = {position} mm".replace("-", "\N{MINUS SIGN}")
+        text = f"{'xyz'[self.axis]} = {position} mm".replace("-", "\N{MINUS SIGN}")
+        return text + (self._side if self.axis == SAGITTAL else "")
+
+    @property
+    def _side(self) -> str:
+        """On which side of the middle of what is shown a sagittal slice lies."""
+        grid = self.scan.grid
+        offset = (self.index + 0.5 - grid.shape[SAGITTAL] / 2) * grid.spacing[SAGITTAL]
+        if abs(offset) < _MIDDLE_MM:
+            return ", middle"
+        return ", right" if offset > 0 else ", left"
 
 
 @dataclass(frozen=True)

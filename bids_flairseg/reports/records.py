@@ -7,11 +7,9 @@ the records of the others are read back from where they were kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-
-from bids_flairseg.bids.atomic import write_json
 
 
 @dataclass(frozen=True)
@@ -119,24 +117,14 @@ class ScanReport:
         return value if value == value else None  # noqa: PLR0124 - NaN differs from itself
 
 
-def save_record(path: Path, report: ScanReport) -> None:
-    """Keep the record of a scan as JSON, for the next time its page is written.
-
-    Raises
-    ------
-    OutputError, StorageError
-        The file cannot be written.
-    """
-    write_json(path, asdict(report))
-
-
 def record_from(content: Mapping[str, Any]) -> ScanReport:
-    """Rebuild a record from the content of its JSON file.
+    """Rebuild a record from what was kept of it.
 
     Parameters
     ----------
     content : mapping
-        What `save_record` wrote. Names that this version does not know are left out.
+        What `dataclasses.asdict` gave, after JSON. Names that this version does not know are
+        left out.
 
     Raises
     ------
