@@ -145,11 +145,12 @@ def _reach(mask: BoolArray, spacing: Sequence[float], limit: float) -> NDArray[n
         step = min(float(edge), limit / np.sqrt(3.0))
         before = squared
         squared = before.copy()
+        dearer = np.empty_like(before)
         for shift in range(1, int(limit / step * 1.0001) + 1):
-            cost = np.float32((shift * step) ** 2)
+            np.add(before, np.float32((shift * step) ** 2), out=dearer)
             near, far = _shifted(axis, shift)
-            np.minimum(squared[near], before[far] + cost, out=squared[near])
-            np.minimum(squared[far], before[near] + cost, out=squared[far])
+            np.minimum(squared[near], dearer[far], out=squared[near])
+            np.minimum(squared[far], dearer[near], out=squared[far])
     squared[squared > limit**2 * 1.0001] = np.inf
     return squared
 
