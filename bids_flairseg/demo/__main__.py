@@ -55,7 +55,7 @@ def make(bids_dir: Path, seed: int, console: Console) -> None:
     """Write the dataset and say so."""
     from bids_flairseg.demo.dataset import make_dataset
 
-    console.print(f"Drawing three heads into {bids_dir} (half a minute) ...", markup=False)
+    console.print(f"Drawing three heads into {bids_dir} (about a minute) ...", markup=False)
     for name in make_dataset(bids_dir, seed=seed):
         console.print(f"  {name}", markup=False)
 
