@@ -91,24 +91,26 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.analysis_level == "group":
         from bids_flairseg.group.run import run_group
 
-        return run_group(dataset_config(arguments))
+        return run_group(dataset_config(arguments, work_dir=arguments.output_dir))
+    from bids_flairseg.workflow.folders import work_folder
     from bids_flairseg.workflow.record import start_record
     from bids_flairseg.workflow.run import run_participants
 
-    config = run_config(arguments)
-    record = start_record(config)
-    with log_file(record.folder / "flairseg.log"):
-        return run_participants(config, record, console)
+    with work_folder(arguments.work_dir, arguments.bids_dir, arguments.output_dir) as work_dir:
+        config = run_config(arguments, work_dir=work_dir)
+        record = start_record(config)
+        with log_file(record.folder / "flairseg.log"):
+            return run_participants(config, record, console)
 
 
-def dataset_config(arguments: argparse.Namespace) -> DatasetConfig:
+def dataset_config(arguments: argparse.Namespace, *, work_dir: Path) -> DatasetConfig:
     """Gather what the arguments say on input and output folders."""
     from bids_flairseg.config import DatasetConfig
 
     return DatasetConfig(
         bids_dir=arguments.bids_dir,
         output_dir=arguments.output_dir,
-        work_dir=arguments.work_dir,
+        work_dir=work_dir,
         participant_labels=tuple(arguments.participant_label),
         session_labels=tuple(arguments.session_label),
         filter_file=arguments.bids_filter_file,
@@ -118,13 +120,13 @@ def dataset_config(arguments: argparse.Namespace) -> DatasetConfig:
     )
 
 
-def run_config(arguments: argparse.Namespace) -> RunConfig:
+def run_config(arguments: argparse.Namespace, *, work_dir: Path) -> RunConfig:
     """Gather all settings of the participant level."""
     from bids_flairseg.config import ResourceConfig, RunConfig, SegmentConfig
     from bids_flairseg.model.bundle import bundled
 
     return RunConfig(
-        dataset=dataset_config(arguments),
+        dataset=dataset_config(arguments, work_dir=work_dir),
         resources=ResourceConfig(
             nprocs=arguments.nprocs,
             omp_nthreads=arguments.omp_nthreads,

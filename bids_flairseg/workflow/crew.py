@@ -82,14 +82,6 @@ class Crew:
             self._executors[index] = executor
         return executor
 
-    def shutdown(self) -> None:
-        """End all processes when their work is done."""
-        for executor in filter(None, self._executors):
-            executor.shutdown(wait=False, cancel_futures=True)
-        for executor in filter(None, self._executors):
-            executor.shutdown(wait=True)
-        self._forget()
-
     def kill(self) -> None:
         """End all processes at once, whatever they do, and wait until they are gone."""
         processes = [
@@ -131,7 +123,8 @@ def start_worker(log_file: str, level: int) -> None:
         format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
         force=True,
     )
-    logging.getLogger("nipype").handlers.clear()
+    # Nipype brings a handler of its own unless there is one.
+    logging.getLogger("nipype").addHandler(logging.NullHandler())
 
 
 def _follow_parent() -> None:

@@ -30,6 +30,11 @@ class ParticipantLocks:
     folder : Path
         Where the lock file goes.
 
+    Attributes
+    ----------
+    taken : set of str
+        Labels of the participants that this run has.
+
     Raises
     ------
     OutputError, StorageError
@@ -38,6 +43,7 @@ class ParticipantLocks:
 
     def __init__(self, folder: Path) -> None:
         path = folder / LOCK_FILE
+        self.taken: set[str] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -71,4 +77,5 @@ class ParticipantLocks:
             if error.errno in _TAKEN:
                 return False
             LOGGER.debug("no locks in the output folder: %s", error)
+        self.taken.add(participant)
         return True

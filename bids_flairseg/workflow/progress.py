@@ -1,31 +1,17 @@
-"""What each scan is at, told by Nipype's callbacks, and shown to the user."""
+"""What each scan is at, told by Nipype's callbacks."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from nipype.pipeline.engine import Node
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from bids_flairseg.nodes.step import Failure, read_failure
-
-LOGGER = logging.getLogger(__name__)
 
 STEPS: Mapping[str, str] = {
     "check": "checking the image",
@@ -86,19 +72,8 @@ class Row:
 class Display(Protocol):
     """Where progress is shown."""
 
-    def __enter__(self) -> Self:
-        """Start showing."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop showing."""
-
     def step(self, row: Row) -> None:
-        """Show that a scan has entered a step, or has left one."""
+        """Show that a scan has entered a step."""
 
     def finished(self, row: Row) -> None:
         """Show that a scan is done or has failed."""
@@ -166,109 +141,3 @@ def _last_words(node: Node) -> str:
     text = "".join(getattr(node, "_traceback", None) or [])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else f"The step {node.name!r} failed without a word."
-
-
-class PlainDisplay:
-    """One log line per scan and step."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._finished = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
-    def step(self, row: Row) -> None:
-        """Log the step."""
-        LOGGER.info("%s: %s", row.scan, STEPS.get(row.step, row.step))
-
-    def finished(self, row: Row) -> None:
-        """Log how many scans have been gone through."""
-        self._finished += 1
-        LOGGER.info(
-            "%s: %s after %.0f s (%d of %d)",
-            row.scan,
-            row.status,
-            row.seconds,
-            self._finished,
-            self._total,
-        )
-
-
-class LiveDisplay:
-    """A bar for the run and a line for every scan in work, redrawn in place.
-
-    Parameters
-    ----------
-    total : int
-        Scans of the run.
-    steps : int
-        Steps per scan.
-    console : Console
-        The terminal, the one the log goes to as well.
-    """
-
-    def __init__(self, total: int, steps: int, console: Console) -> None:
-        self._total, self._steps = total, steps
-        self._finished = 0
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            TimeElapsedColumn(),
-            TextColumn("left", style="dim"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._all = self._progress.add_task(self._headline(), total=total * steps)
-        self._lines: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def _headline(self) -> str:
-        return f"{self._finished} of {self._total} scans"
-
-    def step(self, row: Row) -> None:
-        """Move the scan's line and the bar."""
-        text = f"{row.scan}: {STEPS.get(row.step, row.step)}"
-        if row.scan not in self._lines:
-            self._lines[row.scan] = self._progress.add_task(text, total=self._steps)
-        self._progress.update(self._lines[row.scan], description=text, completed=row.steps_done)
-        self._move()
-
-    def finished(self, row: Row) -> None:
-        """Take the scan's line away and count it."""
-        self._finished += 1
-        line = self._lines.pop(row.scan, None)
-        if line is not None:
-            self._progress.remove_task(line)
-        self._move()
-
-    def _move(self) -> None:
-        running = sum(
-            task.completed for task in self._progress.tasks if task.id in self._lines.values()
-        )
-        self._progress.update(
-            self._all,
-            description=self._headline(),
-            completed=self._finished * self._steps + running,
-        )

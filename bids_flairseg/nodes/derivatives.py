@@ -1,0 +1,192 @@
+"""All files of a finished scan, written so that a scan counts as done only when it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bids_flairseg.bids.atomic import write_json, write_text
+from bids_flairseg.bids.outputs import ScanPaths, sidecar_path, write_table
+from bids_flairseg.bids.sidecars import Processing, build_sidecars
+from bids_flairseg.nodes.files import load, load_array
+from bids_flairseg.preprocess.grid import save_like
+from bids_flairseg.preprocess.image import load_grid
+from bids_flairseg.reports.records import Figures, ScanReport, Settings, record_from
+
+FINGERPRINT, REPORT = "Fingerprint", "Report"
+#: Figures of a scan by the names that the report gives them, and their labels in file names.
+FIGURES: Mapping[str, str] = {"lesions": "lesions", "largest": "largest", "brain": "brain"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the earlier nodes of a scan found.
+
+    Attributes
+    ----------
+    probability, brain, lesions, preprocessed : Path
+        Images; the first three on the grid of the FLAIR.
+    figures : mapping of str to Path
+        SVG files by their key in ``FIGURES``.
+    stats : mapping of str to str
+        Row of the scan's table.
+    table : list of mapping
+        Rows of the lesion table.
+    warnings : tuple of str
+        Quality hints.
+    """
+
+    probability: Path
+    brain: Path
+    lesions: Path
+    preprocessed: Path
+    figures: Mapping[str, Path]
+    stats: Mapping[str, str]
+    table: list[Mapping[str, Any]]
+    warnings: tuple[str, ...]
+
+
+def write_scan(
+    paths: ScanPaths,
+    found: Found,
+    settings: Settings,
+    *,
+    fingerprint: str,
+    versions: Mapping[str, str],
+) -> Path:
+    """Write all outputs of a scan, the one that makes it count as done last.
+
+    Parameters
+    ----------
+    paths : ScanPaths
+        Where to.
+    found : Found
+        What is written.
+    settings : Settings
+        How it was found.
+    fingerprint : str
+        Digest of all that it depends on.
+    versions : mapping of str to str
+        Versions of the software by name.
+
+    Returns
+    -------
+    Path
+        The JSON file of the scan's numbers, which came last.
+
+    Raises
+    ------
+    OutputError, StorageError
+        A file cannot be written.
+    """
+    last = sidecar_path(paths.stats)
+    last.unlink(missing_ok=True)  # from here on, and until it is back, the scan is not done
+    _write_images(paths, found)
+    write_table(paths, "lesion_table", found.table)
+    write_table(paths, "stats", [found.stats])
+    sidecars = build_sidecars(paths, _processing(settings, found.warnings))
+    content = sidecars.pop(last)
+    for path, sidecar in sidecars.items():
+        write_json(path, sidecar)
+    figures = _write_figures(paths, found.figures)
+    report = ScanReport(
+        name=paths.scan.name,
+        source=(paths.scan.relative_dir / paths.scan.flair.name).as_posix(),
+        stats=found.stats,
+        lesions=found.table,
+        figures=figures,
+        settings=settings,
+        versions=versions,
+        warnings=found.warnings,
+    )
+    write_json(last, {**content, FINGERPRINT: fingerprint, REPORT: asdict(report)})
+    return last
+
+
+def _write_images(paths: ScanPaths, found: Found) -> None:
+    grid = load_grid(paths.scan.flair)
+    lesions = load_array(found.lesions)
+    save_like(lesions > 0, grid, paths.mask, "uint8")
+    save_like(lesions, grid, paths.lesions, lesions.dtype)
+    save_like(load_array(found.probability), grid, paths.probability, "float32")
+    save_like(load_array(found.brain), grid, paths.brain_mask, "uint8")
+    preprocessed = load(found.preprocessed)
+    save_like(load_array(found.preprocessed), preprocessed, paths.preprocessed, "float32")
+
+
+def _write_figures(paths: ScanPaths, figures: Mapping[str, Path]) -> Figures:
+    """Write the figures; paths in the record are relative, so that the outputs may move."""
+    written = {}
+    for key, label in FIGURES.items():
+        final = paths.figure(label)
+        if key in figures:
+            write_text(final, figures[key].read_text(encoding="utf-8"))
+            written[key] = final.relative_to(paths.output_dir)
+        else:
+            final.unlink(missing_ok=True)  # of an earlier run that had a lesion to show
+    return Figures(**written)
+
+
+def _processing(settings: Settings, warnings: tuple[str, ...]) -> Processing:
+    words = {"zscore": "z-score over the brain, zero outside"}
+    return Processing(
+        model=settings.model,
+        model_sha256=settings.model_sha256,
+        anatomy=settings.anatomy,
+        anatomy_sha256=settings.anatomy_sha256,
+        threshold=settings.threshold,
+        min_lesion_ml=settings.min_lesion_ml,
+        brain_mask=settings.brain,
+        voxel_size_mm=settings.voxel_size_mm,
+        normalisation=words.get(
+            settings.normalisation, f"{settings.normalisation} over the brain, zero outside"
+        ),
+        bias_corrected=settings.n4,
+        warnings=warnings,
+    )
+
+
+def read_fingerprint(paths: ScanPaths) -> str | None:
+    """Return the fingerprint of a finished scan, None if it is not finished.
+
+    Parameters
+    ----------
+    paths : ScanPaths
+        The scan's files, all of which have to be there.
+    """
+    content = _read(sidecar_path(paths.stats))
+    value = content.get(FINGERPRINT)
+    if not isinstance(value, str) or not all(path.is_file() for path in paths.files()):
+        return None
+    report = read_report(paths)
+    figures = [] if report is None else list(report.figures.__dict__.values())
+    return value if all(path.is_file() for path in figures if path) else None
+
+
+def read_report(paths: ScanPaths) -> ScanReport | None:
+    """Return what the page says about a finished scan, None if that cannot be read.
+
+    Parameters
+    ----------
+    paths : ScanPaths
+        The scan's files.
+    """
+    try:
+        report = record_from(_read(sidecar_path(paths.stats))[REPORT])
+        figures = {
+            key: paths.output_dir / path for key, path in report.figures.__dict__.items() if path
+        }
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return replace(report, figures=Figures(**figures))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

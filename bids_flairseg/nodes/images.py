@@ -1,0 +1,127 @@
+"""Nodes from image to image: check, correct the bias, prepare, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+
+from bids_flairseg.nodes.files import load, load_array, save, save_array
+from bids_flairseg.nodes.fingerprint import fingerprint
+from bids_flairseg.nodes.step import Step
+
+
+class _CheckInput(BaseInterfaceInputSpec):
+    flair = File(mandatory=True, desc="the FLAIR as it is in the dataset")
+    brain_mask = File(desc="brain mask that the user supplied")
+    settings = traits.Str(mandatory=True, desc="digest of all that changes the numbers")
+
+
+class _CheckOutput(TraitedSpec):
+    image = File(desc="float32, axes as close to right, front and up as they come")
+    fingerprint = traits.Str(desc="digest of settings and files")
+    warnings = traits.List(traits.Str, desc="what is unusual about the file")
+
+
+class Check(Step):
+    """Read the FLAIR, refuse what is none, and turn its axes."""
+
+    input_spec, output_spec = _CheckInput, _CheckOutput
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        """Do the step, see `Step.work`."""
+        from bids_flairseg.preprocess.grid import conform
+        from bids_flairseg.preprocess.image import load_flair
+
+        flair = Path(self.inputs.flair)
+        mask = Path(self.inputs.brain_mask) if self.inputs.brain_mask else None
+        checked = load_flair(flair)
+        return {
+            "image": save(conform(checked.image), folder / "image.nii"),
+            "fingerprint": fingerprint(self.inputs.settings, flair, mask),
+            "warnings": list(checked.warnings),
+        }
+
+
+class _CorrectBiasInput(BaseInterfaceInputSpec):
+    image = File(mandatory=True)
+    brain = File(mandatory=True, desc="brain mask on the same grid")
+
+
+class _ImageOutput(TraitedSpec):
+    image = File()
+
+
+class CorrectBias(Step):
+    """Correct the bias field with N4."""
+
+    input_spec, output_spec = _CorrectBiasInput, _ImageOutput
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        """Do the step, see `Step.work`."""
+        from bids_flairseg.preprocess.bias import correct_bias
+
+        brain = load_array(self.inputs.brain) > 0
+        corrected = correct_bias(load(self.inputs.image), brain)
+        return {"image": save(corrected, folder / "image.nii")}
+
+
+class _PrepareInput(BaseInterfaceInputSpec):
+    image = File(mandatory=True)
+    brain = File(mandatory=True, desc="brain mask on the same grid")
+    voxel_size_mm = traits.Float(mandatory=True, desc="what the network wants")
+    normalisation = traits.Str(mandatory=True, desc="what the network wants")
+
+
+class Prepare(Step):
+    """Resample to the network's voxels and make intensities comparable."""
+
+    input_spec, output_spec = _PrepareInput, _ImageOutput
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        """Do the step, see `Step.work`."""
+        from bids_flairseg.preprocess.grid import resample, restore, voxels
+        from bids_flairseg.preprocess.normalise import normalise
+
+        image = resample(load(self.inputs.image), self.inputs.voxel_size_mm)
+        brain = restore(load(self.inputs.brain), image)  # linear: the surface stays smooth
+        normalised = normalise(image, voxels(brain) > 0.5, kind=self.inputs.normalisation)
+        return {"image": save(normalised, folder / "image.nii")}
+
+
+class _RestoreInput(BaseInterfaceInputSpec):
+    flair = File(mandatory=True, desc="gives the grid")
+    probability = File(mandatory=True)
+    brain = File(mandatory=True)
+    classes = File(mandatory=True)
+
+
+class _RestoreOutput(TraitedSpec):
+    probability = File(desc="float32, zero outside the brain")
+    brain = File(desc="uint8")
+    classes = File(desc="uint8")
+
+
+class Restore(Step):
+    """Bring what was found back to the voxels of the FLAIR."""
+
+    input_spec, output_spec = _RestoreInput, _RestoreOutput
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        """Do the step, see `Step.work`."""
+        from bids_flairseg.preprocess.grid import restore, voxels
+        from bids_flairseg.preprocess.image import load_grid
+
+        grid = load_grid(Path(self.inputs.flair))
+        brain = voxels(restore(load(self.inputs.brain), grid, order=0)) > 0
+        classes = voxels(restore(load(self.inputs.classes), grid, order=0))
+        probability = voxels(restore(load(self.inputs.probability), grid)) * brain
+        # Digits without meaning would make the file several times larger.
+        probability = probability.round(4)
+        return {
+            "probability": save_array(probability, grid, folder / "probability.nii", "float32"),
+            "brain": save_array(brain, grid, folder / "brain.nii", "uint8"),
+            "classes": save_array(classes, grid, folder / "classes.nii", "uint8"),
+        }

@@ -1,0 +1,111 @@
+"""Skull stripping: of three ways to a brain mask, the one that fits the image."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Image
+
+from bids_flairseg.errors import InputError
+from bids_flairseg.preprocess.brain import (
+    MIN_BRAIN_ML,
+    Anatomy,
+    Predict,
+    brain_mask_from_classes,
+    classes_on_grid,
+    find_anatomy,
+    is_skull_stripped,
+    outside_fraction,
+    stripped_mask,
+)
+from bids_flairseg.preprocess.grid import new_image, restore, voxel_sizes
+
+LOGGER = logging.getLogger(__name__)
+
+MAX_OUTSIDE = 0.2
+"""Most of the foreground that may lie outside the network's brain if no head is there."""
+
+
+@dataclass(frozen=True)
+class Brain:
+    """The brain of a scan and its parts.
+
+    Attributes
+    ----------
+    mask : Nifti1Image
+        uint8, 1 in the brain, on the grid of the image.
+    classes : Nifti1Image
+        uint8, anatomy classes on the same grid, 0 outside the mask.
+    source : str
+        ``network``, ``supplied`` or ``stripped``.
+    """
+
+    mask: Nifti1Image
+    classes: Nifti1Image
+    source: str
+
+
+def find_brain(
+    image: Nifti1Image, predict: Predict, *, supplied: Nifti1Image | None = None, multiple: int = 16
+) -> Brain:
+    """Find the brain in a FLAIR.
+
+    A supplied mask is taken as it is. An image that is skull-stripped already, by its
+    intensities and because the network sees no head around the brain, keeps all of its
+    foreground. In all others the network's envelope is the mask.
+
+    Parameters
+    ----------
+    image : Nifti1Image
+        FLAIR on the conformed grid.
+    predict : callable
+        The anatomy network: (X, Y, Z) to (X, Y, Z, 7).
+    supplied : Nifti1Image, optional
+        Brain mask on any grid that covers the brain.
+    multiple : int
+        Voxels of which each edge of the network's input is a multiple.
+
+    Raises
+    ------
+    InputError
+        There is no brain, or the supplied mask has none within the image.
+    """
+    anatomy = find_anatomy(image, predict, multiple=multiple)
+    if supplied is not None:
+        mask, source = _on_grid(supplied, image), "supplied"
+    else:
+        mask, source = _own_mask(image, anatomy)
+    classes = classes_on_grid(anatomy.probabilities, anatomy.affine, mask)
+    return Brain(mask, classes, source)
+
+
+def _own_mask(image: Nifti1Image, anatomy: Anatomy) -> tuple[Nifti1Image, str]:
+    """Return the mask of a stripped image, or else the network's."""
+    stripped = is_skull_stripped(image)
+    try:
+        mask = brain_mask_from_classes(anatomy.probabilities, anatomy.affine, image)
+    except InputError:
+        if not stripped:
+            raise
+        return stripped_mask(image), "stripped"
+    if stripped and outside_fraction(image, mask) <= MAX_OUTSIDE:
+        LOGGER.info("the image is skull-stripped already")
+        return stripped_mask(image), "stripped"
+    return mask, "network"
+
+
+def _on_grid(supplied: Nifti1Image, image: Nifti1Image) -> Nifti1Image:
+    """Bring a supplied mask to the grid of the image."""
+    inside = np.asanyarray(supplied.dataobj) > 0
+    binary = new_image(inside, np.asarray(supplied.affine))
+    mask = restore(binary, image, order=0)
+    volume = np.count_nonzero(np.asanyarray(mask.dataobj)) / 1000
+    volume *= float(np.prod(voxel_sizes(np.asarray(image.affine))))
+    if volume < MIN_BRAIN_ML:
+        raise InputError(
+            f"expected a mask with the brain of this image, found {volume:.0f} ml of it within "
+            "the image. Check that both lie in the same space."
+        )
+    return mask

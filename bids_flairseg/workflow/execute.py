@@ -1,0 +1,154 @@
+"""One workflow through one Nipype plugin."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nipype.pipeline import plugins
+from nipype.pipeline.engine import Workflow
+
+from bids_flairseg.bids.outputs import ScanPaths
+from bids_flairseg.bids.scans import Scan
+from bids_flairseg.config import RunConfig
+from bids_flairseg.errors import FlairsegError, UsageError
+from bids_flairseg.nodes.derivatives import read_fingerprint
+from bids_flairseg.nodes.step import describe
+from bids_flairseg.workflow.crew import Crew
+from bids_flairseg.workflow.plugin import CrewPlugin
+from bids_flairseg.workflow.progress import Board, Status
+from bids_flairseg.workflow.scan import Plan, init_flairseg_wf
+from bids_flairseg.workflow.settings import memory_gb, read_plugin_file
+
+LOGGER = logging.getLogger(__name__)
+
+CREW = "MultiProc"
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Which Nipype plugin runs the steps.
+
+    Attributes
+    ----------
+    plugin : str
+        Its name; ``MultiProc`` stands for the one of this package.
+    arguments : mapping
+        Its arguments.
+    """
+
+    plugin: str = CREW
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_crew(self) -> bool:
+        """Whether lasting workers of this machine run the steps."""
+        return self.plugin == CREW
+
+    @property
+    def processes(self) -> int:
+        """Most processes on this machine."""
+        return int(self.arguments.get("n_procs", 1))
+
+
+def choose_executor(config: RunConfig) -> Executor:
+    """Take the user's plugin, or MultiProc within the limits of the command line.
+
+    Parameters
+    ----------
+    config : RunConfig
+        All settings.
+
+    Raises
+    ------
+    UsageError
+        The plugin file makes no sense, or Nipype has no such plugin.
+    """
+    resources = config.resources
+    limits = {
+        "n_procs": resources.nprocs,
+        "memory_gb": memory_gb(resources),
+        "raise_insufficient": False,
+    }
+    if resources.plugin_file is None:
+        return Executor(CREW, limits)
+    name, arguments = read_plugin_file(resources.plugin_file)
+    if not hasattr(plugins, f"{name}Plugin"):
+        known = sorted(item.removesuffix("Plugin") for item in dir(plugins) if "Plugin" in item)
+        raise UsageError(
+            f"{resources.plugin_file}: expected a plugin of Nipype ({', '.join(known)}), "
+            f"found {name!r}."
+        )
+    return Executor(name, {**limits, **arguments} if name == CREW else arguments)
+
+
+def execute(
+    plan: Plan, scans: Sequence[Scan], board: Board, *, executor: Executor, crew: Crew
+) -> None:
+    """Run the workflow of some scans; the board knows afterwards what became of them.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the scans have in common.
+    scans : sequence of Scan
+        Those to be done.
+    board : Board
+        Takes note.
+    executor : Executor
+        Runs the steps.
+    crew : Crew
+        The workers, for `Executor.is_crew`.
+
+    Raises
+    ------
+    FlairsegError
+        An output cannot be written.
+    """
+    workflow = init_flairseg_wf(plan, scans)
+    if plan.config.write_graph:
+        _write_graph(init_flairseg_wf(plan, scans[:1]))  # the branches are alike
+    arguments = {**executor.arguments, "status_callback": board}
+    plugin = CrewPlugin(arguments, crew) if executor.is_crew else executor.plugin
+    try:
+        workflow.run(plugin=plugin, plugin_args=arguments)
+    except FlairsegError:
+        raise
+    except Exception as error:  # noqa: BLE001 - Nipype raises whatever a step has raised
+        LOGGER.debug("the workflow ended with %s", error)
+        _note_end(board, error)
+    _note_results(plan, scans, board)
+
+
+def _write_graph(workflow: Workflow) -> None:
+    """Draw a workflow, or, without Graphviz, write down what Graphviz would draw."""
+    drawing = shutil.which("dot") is not None
+    path = workflow.write_graph(
+        graph2use="colored", format="svg" if drawing else "dot", simple_form=True
+    )
+    hint = "" if drawing else " (install Graphviz to have it drawn)"
+    LOGGER.info("graph of the workflow for one scan: %s%s", path, hint)
+
+
+def _note_end(board: Board, error: Exception) -> None:
+    """Where no step has failed, the workflow itself has: say so for all that are not done."""
+    rows = board.rows.values()
+    if any(row.status is Status.FAILED for row in rows):
+        return
+    for row in rows:
+        if row.status is not Status.DONE:
+            row.failure = describe(error)
+            row.status = Status.FAILED
+
+
+def _note_results(plan: Plan, scans: Sequence[Scan], board: Board) -> None:
+    """Find out about scans of which the plugin told nothing: some submit and call never back."""
+    for scan in scans:
+        row = board.rows[scan.name]
+        if row.status in (Status.DONE, Status.FAILED):
+            continue
+        paths = ScanPaths(plan.config.dataset.output_dir, scan)
+        row.status = Status.DONE if read_fingerprint(paths) else Status.WAITING

@@ -1,0 +1,82 @@
+"""Where intermediate files go when the user names no place."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bids_flairseg.bids.atomic import as_output_error
+from bids_flairseg.errors import FlairsegError
+
+LOGGER = logging.getLogger(__name__)
+
+
+@contextmanager
+def work_folder(named: Path | None, bids_dir: Path, output_dir: Path) -> Iterator[Path]:
+    """Give the folder for intermediate files.
+
+    It is the one that the user named, or ``work`` in the current folder. Where that cannot
+    be written or lies within the dataset, a temporary folder takes its place, which goes
+    away at the end; where there is none either, one within the output folder.
+
+    Parameters
+    ----------
+    named : Path or None
+        What the user asked for.
+    bids_dir, output_dir : Path
+        Dataset, and folder of the results.
+
+    Yields
+    ------
+    Path
+        A folder that exists and can be written.
+
+    Raises
+    ------
+    OutputError
+        The named folder cannot be made or written.
+    """
+    folder = _checked(named) if named else _default(bids_dir)
+    if folder is not None:
+        yield folder
+        return
+    temporary = _temporary(output_dir)
+    LOGGER.info("intermediate files go to %s and are removed at the end (see -w)", temporary)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _default(bids_dir: Path) -> Path | None:
+    folder = Path("work").absolute()
+    if folder.is_relative_to(bids_dir):
+        return None
+    try:
+        return _checked(folder)
+    except FlairsegError:
+        return None
+
+
+def _checked(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise as_output_error(error, folder) from error
+
+
+def _temporary(output_dir: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="flairseg-"))
+    except OSError:
+        pass
+    try:
+        return Path(tempfile.mkdtemp(prefix=".work-", dir=output_dir))
+    except OSError as error:
+        raise as_output_error(error, output_dir) from error

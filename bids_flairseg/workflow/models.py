@@ -1,0 +1,160 @@
+"""The two bundles of a run, read and checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bids_flairseg.config import SegmentConfig
+from bids_flairseg.errors import InputError
+from bids_flairseg.model.bundle import (
+    BundleConfig,
+    bundle_digest,
+    bundle_fingerprint,
+    check_bundle,
+    read_card,
+)
+from bids_flairseg.reports.records import Settings
+
+ANATOMY_CLASSES = 7
+PACKAGES: Mapping[str, str] = {
+    "TensorFlow": "tensorflow",
+    "Keras": "keras",
+    "Nipype": "nipype",
+    "PyBIDS": "pybids",
+    "NiBabel": "nibabel",
+    "NumPy": "numpy",
+    "SciPy": "scipy",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One bundle as a run sees it.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    config : BundleConfig
+        How the network is built and applied.
+    sha256 : str
+        Digest of the weights.
+    fingerprint : str
+        Digest of all that decides about its results.
+    licence : str
+        Under which licence it may be used.
+    """
+
+    path: Path
+    config: BundleConfig
+    sha256: str
+    fingerprint: str
+    licence: str
+
+    def record(self) -> dict[str, Any]:
+        """Return what the run's record says about it."""
+        return {
+            "name": self.config.name,
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "licence": self.licence,
+        }
+
+
+@dataclass(frozen=True)
+class Models:
+    """Both bundles of a run."""
+
+    lesion: Model
+    anatomy: Model
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Return each bundle's fingerprint by its role."""
+        return {"lesion": self.lesion.fingerprint, "anatomy": self.anatomy.fingerprint}
+
+
+def read_models(segment: SegmentConfig) -> Models:
+    """Read and check both bundles; loads no numeric library.
+
+    Parameters
+    ----------
+    segment : SegmentConfig
+        Where they are.
+
+    Raises
+    ------
+    MissingInputError, InputError
+        A bundle is incomplete, broken, or one for another purpose.
+    """
+    lesion, anatomy = _read(segment.model), _read(segment.anatomy)
+    for model, classes, option in (
+        (lesion, 1, "--model"),
+        (anatomy, ANATOMY_CLASSES, "--anatomy-model"),
+    ):
+        found = model.config.architecture.classes
+        if found != classes:
+            raise InputError(
+                f"{model.path}: expected a model of {classes} classes for {option}, found "
+                f"{model.config.name!r} of {found}. Have the two models been mixed up?"
+            )
+    return Models(lesion, anatomy)
+
+
+def _read(path: Path) -> Model:
+    return Model(
+        path=path,
+        config=check_bundle(path),
+        sha256=bundle_digest(path),
+        fingerprint=bundle_fingerprint(path),
+        licence=read_card(path).licence,
+    )
+
+
+def report_settings(segment: SegmentConfig, models: Models) -> Settings:
+    """Gather what the reports say about models and options.
+
+    Parameters
+    ----------
+    segment : SegmentConfig
+        Options.
+    models : Models
+        Both bundles; the lesion bundle's threshold holds unless the user gave one.
+    """
+    lesion = models.lesion.config
+    threshold = lesion.inference.threshold if segment.threshold is None else segment.threshold
+    return Settings(
+        model=lesion.name,
+        model_sha256=models.lesion.sha256,
+        threshold=threshold,
+        min_lesion_ml=segment.min_lesion_ml,
+        anatomy=models.anatomy.config.name,
+        anatomy_sha256=models.anatomy.sha256,
+        n4=segment.n4,
+        flip=segment.flip,
+        voxel_size_mm=lesion.preprocessing.voxel_size_mm,
+        normalisation=lesion.preprocessing.normalisation,
+        licence=models.lesion.licence,
+    )
+
+
+def software_versions(*, n4: bool) -> dict[str, str]:
+    """Return the versions of what computes, by the names that people know.
+
+    Parameters
+    ----------
+    n4 : bool
+        Whether ANTsPy has a part in it.
+    """
+    packages = {**PACKAGES, **({"ANTsPy": "antspyx"} if n4 else {})}
+    versions = {}
+    for name, package in packages.items():
+        try:
+            versions[name] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

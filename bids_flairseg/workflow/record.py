@@ -1,0 +1,125 @@
+"""The record of a run: what was asked for, with which versions and models, and the outcome."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from bids_flairseg import __version__
+from bids_flairseg.bids.atomic import as_output_error, write_text
+from bids_flairseg.config import RunConfig
+
+PACKAGES = ("antspyx", "keras", "nibabel", "nipype", "numpy", "pybids", "scipy", "tensorflow")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Folder of a run's record, ``OUT/logs/<run id>``.
+
+    Attributes
+    ----------
+    folder : Path
+        It exists.
+    started : datetime
+        When the run began, in local time with its zone.
+    content : mapping
+        What is known from the start: arguments, versions, seed.
+    """
+
+    folder: Path
+    started: datetime
+    content: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """Date, time and a random part: unique, and in order of time."""
+        return self.folder.name
+
+    def save(self, **more: Mapping[str, Any]) -> None:
+        """Write ``flairseg.toml``.
+
+        Parameters
+        ----------
+        **more : mapping
+            Tables on top of what was known from the start.
+
+        Raises
+        ------
+        OutputError, StorageError
+            It cannot be written.
+        """
+        text = tomli_w.dumps(_without_none({**self.content, **more}))
+        write_text(self.folder / "flairseg.toml", text)
+
+
+def start_record(config: RunConfig) -> Record:
+    """Make the folder of a run's record.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+
+    Raises
+    ------
+    OutputError
+        The output folder cannot be made or written.
+    """
+    started = datetime.now().astimezone()
+    name = f"{started:%Y%m%d-%H%M%S}_{secrets.token_hex(4)}"
+    folder = config.dataset.output_dir / "logs" / name
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise as_output_error(error, folder) from error
+    run = {
+        "id": name,
+        "started": started.isoformat(timespec="seconds"),
+        "command": shlex.join(["flairseg", *sys.argv[1:]]),
+        "host": platform.node(),
+        "process": os.getpid(),
+    }
+    arguments = {key: _plain(value) for key, value in asdict(config).items()}
+    content = {"run": run, "arguments": arguments, "versions": _versions()}
+    return Record(folder, started, content)
+
+
+def _versions() -> dict[str, str]:
+    versions = {
+        "flairseg": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as TOML knows it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _without_none(value: Any) -> Any:
+    """Leave out what is None, which TOML does not know."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

@@ -1,0 +1,98 @@
+"""Which scans are left to do, and what is known of those that are not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from bids_flairseg.bids.atomic import TEMPORARY_PREFIX
+from bids_flairseg.bids.outputs import ScanPaths
+from bids_flairseg.bids.scans import Scan
+from bids_flairseg.nodes.derivatives import read_fingerprint
+from bids_flairseg.nodes.fingerprint import fingerprint
+from bids_flairseg.workflow.locks import ParticipantLocks
+from bids_flairseg.workflow.progress import Row, Status
+
+LOGGER = logging.getLogger(__name__)
+
+
+def open_rows(
+    scans: Iterable[Scan],
+    output_dir: Path,
+    locks: ParticipantLocks,
+    *,
+    settings: str,
+    overwrite: bool,
+) -> list[tuple[Scan, Row]]:
+    """Tell for each scan whether it is to be done.
+
+    Parameters
+    ----------
+    scans : iterable of Scan
+        All of the run.
+    output_dir : Path
+        Where results are looked for.
+    locks : ParticipantLocks
+        Whoever is taken by another run is left to it.
+    settings : str
+        Digest of all settings that change the numbers.
+    overwrite : bool
+        Do finished scans again.
+
+    Returns
+    -------
+    list of (Scan, Row)
+        Rows are waiting, unchanged or in another run.
+    """
+    free: dict[str, bool] = {}
+    rows = []
+    for scan in scans:
+        if scan.participant not in free:
+            free[scan.participant] = locks.take(scan.participant)
+        row = Row(scan.name)
+        if not free[scan.participant]:
+            row.status = Status.ELSEWHERE
+        elif not overwrite and is_done(scan, output_dir, settings=settings):
+            row.status = Status.UNCHANGED
+        rows.append((scan, row))
+    return rows
+
+
+def is_done(scan: Scan, output_dir: Path, *, settings: str) -> bool:
+    """Tell whether a scan's results are complete and would come out the same.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan.
+    output_dir : Path
+        Where its results are.
+    settings : str
+        Digest of all settings that change the numbers.
+    """
+    known = read_fingerprint(ScanPaths(output_dir, scan))
+    if known is None:
+        return False
+    try:
+        return known == fingerprint(settings, scan.flair, scan.brain_mask)
+    except OSError as error:  # the scan's own branch will find out and say more
+        LOGGER.debug("%s: cannot be compared with its results (%s)", scan.name, error)
+        return False
+
+
+def remove_leftovers(output_dir: Path, participants: Iterable[str]) -> None:
+    """Remove unfinished files that a killed run left in the folders of locked participants.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Root of the outputs.
+    participants : iterable of str
+        Labels of participants that no other run works on.
+    """
+    for label in participants:
+        folder = output_dir / f"sub-{label}"
+        for pattern in (f"{TEMPORARY_PREFIX}*", ".*.tmp"):
+            for path in folder.rglob(pattern):
+                path.unlink(missing_ok=True)

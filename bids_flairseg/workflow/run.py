@@ -1,0 +1,192 @@
+"""The participant level from settings to exit code."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from bids_flairseg.bids.description import DatasetInfo, prepare_output_dir
+from bids_flairseg.bids.outputs import log_dir
+from bids_flairseg.bids.scans import Scan
+from bids_flairseg.config import RunConfig
+from bids_flairseg.nodes.fingerprint import settings_digest
+from bids_flairseg.nodes.networks import warm_up
+from bids_flairseg.workflow.crew import Crew
+from bids_flairseg.workflow.display import open_display
+from bids_flairseg.workflow.environment import environment, worker_variables
+from bids_flairseg.workflow.execute import Executor, choose_executor, execute
+from bids_flairseg.workflow.locks import ParticipantLocks
+from bids_flairseg.workflow.models import Models, read_models, report_settings, software_versions
+from bids_flairseg.workflow.pages import Pages, find_crash_files, last_report
+from bids_flairseg.workflow.progress import Board, Row, Status
+from bids_flairseg.workflow.record import Record
+from bids_flairseg.workflow.resume import open_rows, remove_leftovers
+from bids_flairseg.workflow.scan import Plan, count_steps
+from bids_flairseg.workflow.settings import configure_nipype, memory_gb
+from bids_flairseg.workflow.start import find_valid_scans
+from bids_flairseg.workflow.summary import exit_code, summarise
+
+LOGGER = logging.getLogger(__name__)
+
+
+def run_participants(config: RunConfig, record: Record, console: Console | None = None) -> int:
+    """Segment the scans of a run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        All settings.
+    record : Record
+        Where the run is recorded.
+    console : Console, optional
+        A terminal for a live display.
+
+    Returns
+    -------
+    int
+        Exit code: 0 if all scans are done.
+
+    Raises
+    ------
+    FlairsegError
+        Nothing could be started.
+    """
+    started = time.time()
+    models = read_models(config.segment)
+    record.save(models={"lesion": models.lesion.record(), "anatomy": models.anatomy.record()})
+    executor = choose_executor(config)
+    plan = make_plan(config, models)
+    with _session(config, record, executor) as (crew, locks):
+        scans = find_valid_scans(config.dataset)
+        prepare_output_dir(config.dataset.output_dir, _dataset_info(config, models))
+        rows = open_rows(
+            scans,
+            config.dataset.output_dir,
+            locks,
+            settings=plan.settings_digest,
+            overwrite=config.overwrite,
+        )
+        pages = Pages(config.dataset.output_dir, scans, record.content["run"]["command"])
+        _announce(rows, config)
+        _work(plan, rows, pages, executor=executor, crew=crew, console=console)
+    crash_files = find_crash_files(config.dataset.output_dir, scans, since=started)
+    pages.complete(crash_files)
+    return _conclude(config, record, rows, console)
+
+
+def make_plan(config: RunConfig, models: Models) -> Plan:
+    """Gather what all scans of a run have in common.
+
+    Parameters
+    ----------
+    config : RunConfig
+        All settings.
+    models : Models
+        Both bundles.
+    """
+    return Plan(
+        config=config,
+        settings=report_settings(config.segment, models),
+        models=models.fingerprints,
+        settings_digest=settings_digest(config.segment, models.fingerprints),
+        versions=software_versions(n4=config.segment.n4),
+        memory_gb=memory_gb(config.resources),
+    )
+
+
+@contextmanager
+def _session(
+    config: RunConfig, record: Record, executor: Executor
+) -> Iterator[tuple[Crew, ParticipantLocks]]:
+    """Give the workers, which load the networks meanwhile, and the locks; end them after."""
+    logs = log_dir(config.dataset.output_dir)
+    configure_nipype(logs, stop_on_first_crash=config.stop_on_first_crash)
+    variables = worker_variables(config.resources, config.dataset.work_dir / "cache")
+    with ExitStack() as stack:
+        stack.enter_context(environment(variables))
+        locks = stack.enter_context(ParticipantLocks(logs))
+        crew = Crew(executor.processes, log_file=record.folder / "workers.log")
+        stack.callback(lambda: remove_leftovers(config.dataset.output_dir, locks.taken))
+        stack.callback(crew.kill)
+        if executor.is_crew:
+            crew.submit(warm_up, config.resources, config.segment)
+        yield crew, locks
+
+
+def _dataset_info(config: RunConfig, models: Models) -> DatasetInfo:
+    return DatasetInfo(
+        bids_dir=config.dataset.bids_dir,
+        derivatives=config.dataset.derivatives,
+        model=models.lesion.config.name,
+        model_sha256=models.lesion.sha256,
+        model_licence=models.lesion.licence,
+    )
+
+
+def _announce(rows: Sequence[tuple[Scan, Row]], config: RunConfig) -> None:
+    """Say what is to be done and what is not."""
+    states = [row.status for _, row in rows]
+    LOGGER.info("%d scans, %d to do", len(states), states.count(Status.WAITING))
+    unchanged = states.count(Status.UNCHANGED)
+    if unchanged:
+        LOGGER.info(
+            "%d are done already, with the same image, options and models (--overwrite does "
+            "them again)",
+            unchanged,
+        )
+    for scan, row in rows:
+        if row.status is Status.ELSEWHERE:
+            LOGGER.warning("%s: another run works on this participant; left to it", scan.name)
+    if states.count(Status.WAITING):
+        LOGGER.info("intermediate files: %s", config.dataset.work_dir)
+
+
+def _work(
+    plan: Plan,
+    rows: Sequence[tuple[Scan, Row]],
+    pages: Pages,
+    *,
+    executor: Executor,
+    crew: Crew,
+    console: Console | None,
+) -> None:
+    """Do the scans that wait."""
+    todo = [(scan, row) for scan, row in rows if row.status is Status.WAITING]
+    if not todo:
+        return
+    output_dir = plan.config.dataset.output_dir
+    remove_leftovers(output_dir, {scan.participant for scan, _ in todo})
+    with open_display(len(todo), count_steps(plan.config), console) as display:
+        board = Board([row for _, row in todo], display, pages.finish)
+        execute(plan, [scan for scan, _ in todo], board, executor=executor, crew=crew)
+
+
+def _conclude(
+    config: RunConfig,
+    record: Record,
+    rows: Iterable[tuple[Scan, Row]],
+    console: Console | None,
+) -> int:
+    """Show the summary, complete the record, return the exit code."""
+    output_dir = config.dataset.output_dir
+    table = [(row, last_report(output_dir, scan)) for scan, row in rows]
+    code = exit_code([row for row, _ in table])
+    states = [row.status for row, _ in table]
+    record.save(
+        result={
+            "exit_code": code,
+            **{str(status): states.count(status) for status in Status if status in states},
+        }
+    )
+    text = summarise(table, output_dir=output_dir, log_file=_log_file(record))
+    (console or Console(width=200)).print(text, highlight=False, soft_wrap=True)
+    return code
+
+
+def _log_file(record: Record) -> Path:
+    return record.folder / "flairseg.log"
