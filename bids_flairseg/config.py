@@ -1,0 +1,80 @@
+"""Settings of a run, as frozen records that are handed down, never global."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """What is read and where results go.
+
+    Labels carry no ``sub-`` or ``ses-`` prefix; empty means all.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    work_dir: Path
+    participant_labels: tuple[str, ...] = ()
+    session_labels: tuple[str, ...] = ()
+    filter_file: Path | None = None
+    derivatives: Mapping[str, Path] = field(default_factory=dict)
+    database_dir: Path | None = None
+    skip_validation: bool = False
+
+
+@dataclass(frozen=True)
+class ResourceConfig:
+    """How much of the machine a run may take."""
+
+    nprocs: int = 1
+    omp_nthreads: int = 1
+    memory_mb: int | None = None
+    device: str = "auto"
+    plugin_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """Everything that changes the numbers of a scan.
+
+    Parameters
+    ----------
+    model, anatomy : Path
+        Folders of the lesion and of the anatomy bundle.
+    threshold : float or None
+        Lesion probability from which a voxel is lesion; None takes the bundle's.
+    min_lesion_ml : float
+        Lesions smaller than this volume in ml are left out.
+    n4 : bool
+        Correct the bias field with N4 before the resampling.
+    flip : bool
+        Average the prediction with that of the left-right mirrored image.
+    inference : str
+        ``brain`` (one pass), ``windows`` (overlapping cubes) or ``auto``
+        (one pass where memory allows it).
+    """
+
+    model: Path
+    anatomy: Path
+    threshold: float | None = None
+    min_lesion_ml: float = 0.01
+    n4: bool = False
+    flip: bool = False
+    inference: str = "auto"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One call of the participant level."""
+
+    dataset: DatasetConfig
+    resources: ResourceConfig
+    segment: SegmentConfig
+    random_seed: int = 0
+    overwrite: bool = False
+    stop_on_first_crash: bool = False
+    write_graph: bool = False
+    verbosity: int = 0

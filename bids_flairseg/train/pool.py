@@ -1,0 +1,151 @@
+"""A folder of synthetic examples, written by one process and read by another.
+
+Making an example costs about as much as a training step, so examples are made
+once and used several times, each time cropped, mirrored and shaded anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_flairseg.train.synthesis.anatomy import anatomy_example
+from bids_flairseg.train.synthesis.labels import read_labels
+from bids_flairseg.train.synthesis.lesion import lesion_example
+from bids_flairseg.train.synthesis.shapes import LesionShapes
+
+LOGGER = logging.getLogger(__name__)
+
+Example = tuple[NDArray[np.float16], NDArray[np.uint8]]
+
+
+def write_example(folder: Path, index: int, example: Example) -> Path:
+    """Write one example; the file appears when it is complete.
+
+    Parameters
+    ----------
+    folder : Path
+        The pool.
+    index : int
+        Number of the example.
+    example : tuple of ndarray
+        Image float16 and target uint8, both of shape (X, Y, Z).
+
+    Returns
+    -------
+    path : Path
+        The file.
+    """
+    path = folder / f"example-{index:06d}.npy"
+    image, target = example
+    both = np.empty(image.shape, [("image", np.float16), ("target", np.uint8)])
+    both["image"], both["target"] = image, target
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as stream:
+        np.save(stream, both)
+    temporary.replace(path)
+    return path
+
+
+def read_example(path: Path) -> Example:
+    """Read what :func:`write_example` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    image : ndarray of float16, shape (X, Y, Z)
+        Image.
+    target : ndarray of uint8, shape (X, Y, Z)
+        Target.
+    """
+    both = np.load(path, mmap_mode="r")
+    return both["image"], both["target"]
+
+
+def maker(kind: str, heads: Sequence[Path], shapes: Path | None) -> Callable[[int], Example]:
+    """Return the function that makes example number N.
+
+    Parameters
+    ----------
+    kind : str
+        ``anatomy`` or ``lesion``.
+    heads : sequence of Path
+        Label maps.
+    shapes : Path or None
+        Folder of real lesion masks, for ``lesion``.
+
+    Returns
+    -------
+    make : callable
+        From the seed of an example to the example.
+    """
+    labels = [read_labels(path) for path in heads]
+    real = LesionShapes.read(shapes) if shapes else None
+
+    def make(seed: int) -> Example:
+        rng = np.random.default_rng(seed)
+        head = labels[int(rng.integers(len(labels)))]
+        if kind == "anatomy":
+            return anatomy_example(rng, head)
+        return lesion_example(rng, head, real)
+
+    return make
+
+
+def fill(folder: Path, make: Callable[[int], Example], seeds: Sequence[int]) -> None:
+    """Write the examples that are missing.
+
+    Parameters
+    ----------
+    folder : Path
+        The pool; made if it is missing.
+    make : callable
+        See :func:`maker`.
+    seeds : sequence of int
+        Numbers and seeds of the examples.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for count, seed in enumerate(seeds):
+        if (folder / f"example-{seed:06d}.npy").exists():
+            continue
+        start = time.monotonic()
+        write_example(folder, seed, make(seed))
+        LOGGER.info("%d of %d: %.1f s", count + 1, len(seeds), time.monotonic() - start)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fill a pool from the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        Command line without the program's name; None takes the process's own.
+    """
+    parser = argparse.ArgumentParser(prog="python -m bids_flairseg.train.pool")
+    parser.add_argument("kind", choices=("anatomy", "lesion"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--heads", type=Path, nargs="+", required=True)
+    parser.add_argument("--shapes", type=Path)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--every", type=int, default=1, help="step between seeds")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    make = maker(chosen.kind, chosen.heads, chosen.shapes)
+    seeds = range(chosen.first, chosen.first + chosen.count, chosen.every)
+    fill(chosen.folder, make, seeds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""What a scanner does to a signal: coil, slices, motion, noise, numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_flairseg.train.synthesis.space import Rng, smooth_field
+
+
+def bias(rng: Rng, image: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:
+    """Multiply by a smooth coil sensitivity.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    image : ndarray of float32, shape (X, Y, Z)
+        Signal.
+    voxel_mm : float
+        Edge of a voxel.
+
+    Returns
+    -------
+    biased : ndarray of float32, shape (X, Y, Z)
+        Signal with bias field.
+    """
+    strength = rng.choice([rng.uniform(0, 0.06), rng.uniform(0.03, 0.14)])
+    field = smooth_field(rng, image.shape, rng.uniform(60, 140), voxel_mm)
+    return np.asarray(image * np.exp(strength * field), dtype=np.float32)
+
+
+def slices(
+    rng: Rng, images: list[NDArray[np.float32]], voxel_mm: float, *, axis: int, thickness_mm: float
+) -> list[NDArray[np.float32]]:
+    """Acquire thick slices along one axis and interpolate them back linearly.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    images : list of ndarray of float32, shape (X, Y, Z)
+        Signals that share the slice positions (image, soft masks).
+    voxel_mm : float
+        Edge of a voxel.
+    axis : int
+        Slice direction.
+    thickness_mm : float
+        Distance of the slices.
+
+    Returns
+    -------
+    acquired : list of ndarray of float32, shape (X, Y, Z)
+        The same signals at the slice resolution, on the old grid.
+    """
+    step = thickness_mm / voxel_mm
+    size = images[0].shape[axis]
+    centres = np.arange(rng.uniform(0, step), size, step)
+    if len(centres) < 2:
+        return images
+    profile = np.zeros((len(centres), size), np.float32)
+    width = step * rng.uniform(0.75, 1.0)  # gaps leave part of the distance unsampled
+    edges = np.arange(size + 1) - 0.5
+    for row, centre in enumerate(centres):
+        overlap = np.minimum(edges[1:], centre + width / 2) - np.maximum(
+            edges[:-1], centre - width / 2
+        )
+        profile[row] = np.clip(overlap, 0, None)
+    profile /= np.maximum(profile.sum(1, keepdims=True), 1e-6)
+    back = np.zeros((size, len(centres)), np.float32)
+    position = np.clip((np.arange(size) - centres[0]) / step, 0, len(centres) - 1)
+    lower = np.minimum(position.astype(int), len(centres) - 2)
+    back[np.arange(size), lower] = 1 - (position - lower)
+    back[np.arange(size), lower + 1] += position - lower
+    gain = np.ones(len(centres), np.float32)
+    if rng.random() < 0.15:  # interleaved excitation leaves odd and even slices unequal
+        gain[::2] += rng.uniform(-0.06, 0.06)
+    first = back @ (gain[:, None] * profile)
+    others = back @ profile
+    return [
+        _along(first if index == 0 else others, image, axis) for index, image in enumerate(images)
+    ]
+
+
+def _along(
+    matrix: NDArray[np.float32], image: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    moved = np.tensordot(matrix, image, axes=(1, axis))
+    return np.ascontiguousarray(np.moveaxis(moved, 0, axis), dtype=np.float32)
+
+
+def noise(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add Rician noise and, at times, Gibbs-like ringing and ghosts.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    image : ndarray of float32, shape (X, Y, Z)
+        Signal, white matter about 1.
+
+    Returns
+    -------
+    noisy : ndarray of float32, shape (X, Y, Z)
+        Magnitude signal, 0 or more.
+    """
+    image = np.asarray(image)
+    if rng.random() < 0.25:  # head motion repeats the image along the phase direction
+        axis, shift = int(rng.integers(0, 2)), int(rng.integers(6, 30))
+        image = image + rng.uniform(0.005, 0.04) * np.roll(image, shift, axis)
+    if rng.random() < 0.3:
+        axis = int(rng.integers(0, 3))
+        edge = image - ndimage.gaussian_filter1d(image, rng.uniform(0.8, 2.0), axis=axis)
+        image = image + rng.uniform(0.2, 0.9) * edge
+    sigma = rng.choice([rng.uniform(0.0, 0.025), rng.uniform(0.015, 0.065)])
+    real = image + sigma * rng.standard_normal(image.shape, np.float32)
+    imaginary = sigma * rng.standard_normal(image.shape, np.float32)
+    return np.asarray(np.hypot(real, imaginary), dtype=np.float32)
+
+
+def numbers(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bend the grey scale a little, clip bright ends, quantise at times.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    image : ndarray of float32, shape (X, Y, Z)
+        Magnitude signal.
+
+    Returns
+    -------
+    stored : ndarray of float32, shape (X, Y, Z)
+        What a file would hold.
+    """
+    top = float(np.percentile(image[::3, ::3, ::3], 99.9)) + 1e-6
+    image = top * (np.clip(image / top, 0, None) ** np.exp(rng.uniform(-0.25, 0.25)))
+    if rng.random() < 0.2:
+        image = np.minimum(image, top * rng.uniform(0.8, 1.0))
+    if rng.random() < 0.2:
+        image = np.rint(image / top * 255) / 255 * top
+    return np.asarray(image, dtype=np.float32)

@@ -1,0 +1,117 @@
+"""Synthetic whole heads with their anatomy classes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_flairseg.train.synthesis import acquisition, contrast, space
+from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.space import Rng, Shape
+
+VOXEL_MM = 2.0
+SHAPE: Shape = (96, 112, 96)
+_POSE = space.PoseConfig(rotation_deg=18, scale=0.16, shear=0.08, shift_mm=14, bend_mm=3.5)
+
+
+def anatomy_example(
+    rng: Rng, labels: NDArray[np.uint16], *, shape: Shape = SHAPE
+) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """Synthesise a whole-head FLAIR at 2 mm and its classes.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    labels : ndarray of uint16, shape (A, B, C)
+        Label map at 1 mm, RAS+.
+    shape : tuple of int
+        Shape (X, Y, Z) of the example.
+
+    Returns
+    -------
+    image : ndarray of float16, shape (X, Y, Z)
+        The 99th centile of the brain is about 1.
+    classes : ndarray of uint8, shape (X, Y, Z)
+        Index into ``labels.CLASSES``.
+    """
+    brain = np.argwhere((labels[::4, ::4, ::4] > 0) & (labels[::4, ::4, ::4] < lb.OUTSIDE_FROM))
+    where = space.random_coordinates(rng, shape, VOXEL_MM, brain.mean(0) * 4, _POSE)
+    moved = space.sample_labels(labels, where)
+    classes = lb.anatomy_classes(moved, VOXEL_MM)
+    wide = rng.random() < 0.2
+    image = contrast.paint(rng, moved, VOXEL_MM, wide=wide)
+    _add_extras(rng, image, moved)
+    image = acquisition.bias(rng, image, VOXEL_MM)
+    _strip_or_deface(rng, image, classes)
+    axis = int(rng.choice([2, 2, 2, 0, 1]))
+    if rng.random() < 0.75:
+        thickness = float(rng.uniform(2.5, 7.0))
+        [image] = acquisition.slices(rng, [image], VOXEL_MM, axis=axis, thickness_mm=thickness)
+    outside = _cut(rng, shape, axis)
+    zero_background = rng.random() < 0.5
+    mask = image > 1e-4
+    image = acquisition.numbers(rng, acquisition.noise(rng, image))
+    if zero_background:
+        image[~mask] = 0
+    image[outside] = 0
+    classes[outside] = 0
+    return _scale(rng, image, classes).astype(np.float16), classes
+
+
+def _add_extras(rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16]) -> None:
+    """Lesions in half of the heads, bright or dark; flow in the CSF of some."""
+    shape = image.shape
+    inside = (labels > 0) & (labels < lb.OUTSIDE_FROM)
+    if rng.random() < 0.6:
+        where = inside & (labels != lb.CSF[0])
+        small = contrast.blobs(rng, shape, where, int(rng.integers(1, 25)), (2, 7), VOXEL_MM)
+        image += small * (rng.uniform(1.2, 2.2) - image)
+    if rng.random() < 0.25:
+        large = contrast.blobs(rng, shape, inside, 1, (12, 35), VOXEL_MM)
+        field = 1 + 0.4 * space.smooth_field(rng, shape, 12, VOXEL_MM)
+        image += large * (rng.uniform(0.2, 2.4) * np.clip(field, 0.2, 2) - image)
+    if rng.random() < 0.4:
+        fluid = labels == lb.CSF[0]
+        flow = contrast.blobs(rng, shape, fluid, int(rng.integers(1, 6)), (3, 12), VOXEL_MM)
+        image += flow * fluid * (rng.uniform(0.4, 1.5) - image)
+
+
+def _strip_or_deface(rng: Rng, image: NDArray[np.float32], classes: NDArray[np.uint8]) -> None:
+    draw = rng.random()
+    if draw < 0.12:  # stripped by another tool, with a margin or biting into the brain
+        distance = ndimage.distance_transform_edt(classes == 0) - ndimage.distance_transform_edt(
+            classes > 0
+        )
+        wobble = space.smooth_field(rng, image.shape, 25, VOXEL_MM)
+        image[distance > rng.uniform(-0.5, 2.5) + 0.6 * wobble] = 0
+        return
+    if draw < 0.22:  # face removed by a slanted plane
+        grid = np.ogrid[tuple(slice(0, n) for n in image.shape)]
+        slope = rng.uniform(0.2, 1.0)
+        front = np.flatnonzero((classes > 0).any((0, 2)))
+        if len(front):
+            plane = grid[1] - slope * grid[2] > front[-1] - slope * image.shape[2] * 0.4
+            image[
+                np.broadcast_to(plane & (np.ones(image.shape, bool)), image.shape) & (classes == 0)
+            ] = 0
+
+
+def _cut(rng: Rng, shape: Shape, axis: int) -> NDArray[np.bool_]:
+    """Voxels outside a field of view that ends somewhere in the head."""
+    outside = np.zeros(shape, bool)
+    if rng.random() < 0.5:
+        low, high = rng.uniform(0, 0.30), rng.uniform(0.74, 1.0)
+        size = shape[axis]
+        index = np.arange(size)
+        cut = (index < low * size) | (index > high * size)
+        outside |= np.expand_dims(cut, tuple(a for a in range(3) if a != axis))
+    return outside
+
+
+def _scale(rng: Rng, image: NDArray[np.float32], classes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    inside = image[classes > 0]
+    top = float(np.percentile(inside, 99)) if inside.size > 100 else float(image.max())
+    spread = 0.12 if rng.random() < 0.6 else 0.6
+    return np.asarray(np.clip(image / max(top, 1e-6) * np.exp(rng.uniform(-spread, spread)), 0, 6))

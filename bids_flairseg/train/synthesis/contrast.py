@@ -1,0 +1,167 @@
+"""FLAIR contrast: from labels to the signal of each tissue.
+
+Signals are relative to cerebral white matter. Ranges follow what clinical 2D
+and 3D FLAIRs show: grey matter 5 to 45 % above white, CSF nulled, fat bright
+or suppressed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field
+
+_MUSCLE, _SKIN, _EYES, _BONE = 507, 511, 506, (515, 516)
+
+
+def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
+    """Draw one signal for each label number.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    wide : bool
+        Draw from far beyond what FLAIRs show, for robustness.
+
+    Returns
+    -------
+    signals : ndarray of float32, shape (1024,)
+        Signal of each label number, cerebral white matter about 1.
+    """
+    signals = np.zeros(1024, np.float32)
+    grey = rng.uniform(0.9, 1.6) if wide else 1 + rng.uniform(0.04, 0.42)
+    white = 1.0
+    csf = rng.uniform(0.02, 0.7) if wide else rng.uniform(0.03, 0.35)
+    _set(signals, lb.WHITE, white)
+    _set(signals, lb.CORTEX, grey)
+    _set(signals, lb.CEREBELLAR_CORTEX, grey * rng.uniform(0.85, 1.1))
+    _set(signals, lb.CEREBELLAR_WHITE, white * rng.uniform(0.9, 1.12))
+    _set(signals, lb.BRAINSTEM, white * rng.uniform(0.88, 1.18))
+    _set(signals, lb.VENTRICLES, csf)
+    _set(signals, lb.CSF, csf * rng.uniform(0.8, 1.6))
+    _set(signals, lb.VESSELS, rng.uniform(0.1, 1.2))
+    for pair in ((10, 49), (11, 50), (12, 51), (26, 58), (28, 60)):
+        _set(signals, pair, white + (grey - white) * rng.uniform(0.0, 1.1))
+    _set(signals, (13, 52), white * rng.uniform(0.7, 1.05))  # iron makes the pallidum dark
+    for pair in ((17, 53), (18, 54)):
+        _set(signals, pair, grey * rng.uniform(0.95, 1.2))
+    _set(signals, (85, 136, 137, 163, 164), rng.uniform(0.6, 1.2))
+    _outside(signals, rng, wide=wide)
+    return signals
+
+
+def _set(signals: NDArray[np.float32], numbers: tuple[int, ...], value: float) -> None:
+    signals[list(numbers)] = value
+
+
+def _outside(signals: NDArray[np.float32], rng: Rng, *, wide: bool) -> None:
+    """Tissues outside the brain: anything, with likely values more often."""
+    signals[lb.OUTSIDE_FROM :] = rng.uniform(0.05, 1.3, 1024 - lb.OUTSIDE_FROM)
+    if wide:
+        return
+    fat_suppressed = rng.random() < 0.5
+    signals[_MUSCLE] = rng.uniform(0.1, 0.8)
+    signals[_SKIN] = rng.uniform(0.1, 0.6) if fat_suppressed else rng.uniform(0.7, 2.5)
+    signals[list(_BONE)] = rng.uniform(0.02, 0.35, len(_BONE))
+    signals[_EYES] = rng.uniform(0.03, 0.5)
+
+
+def paint(
+    rng: Rng, labels: NDArray[np.uint16], voxel_mm: float, *, wide: bool
+) -> NDArray[np.float32]:
+    """Paint a label map with signals, texture and partial volume.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    labels : ndarray of uint16, shape (X, Y, Z)
+        Label map.
+    voxel_mm : float
+        Edge of a voxel.
+    wide : bool
+        See :func:`tissue_signals`.
+
+    Returns
+    -------
+    image : ndarray of float32, shape (X, Y, Z)
+        Signal before acquisition; white matter about 1.
+    """
+    image = tissue_signals(rng, wide=wide)[labels]
+    _vary(rng, image, labels, voxel_mm)
+    return _texture(rng, image, voxel_mm)
+
+
+def _vary(
+    rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16], voxel_mm: float
+) -> None:
+    """Let tissues change slowly over the head, each in its own way."""
+    slow = smooth_field(rng, image.shape, rng.uniform(25, 70), voxel_mm)
+    groups = (
+        (lb.CORTEX + lb.CEREBELLAR_CORTEX, rng.uniform(0.0, 0.10)),
+        (lb.WHITE + lb.CEREBELLAR_WHITE + lb.BRAINSTEM, rng.uniform(0.0, 0.06)),
+        (lb.CSF + lb.VENTRICLES, rng.uniform(0.0, 0.6)),
+    )
+    spread = np.zeros(1024, np.float32)
+    spread[lb.OUTSIDE_FROM :] = rng.uniform(0.1, 0.5)
+    for numbers, amount in groups:
+        spread[list(numbers)] = amount
+    image *= np.clip(1 + spread[labels] * slow, 0.2, 3.0)
+
+
+def _texture(rng: Rng, image: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:
+    grain = rng.standard_normal(image.shape).astype(np.float32)
+    ndimage.gaussian_filter(grain, rng.uniform(0.4, 1.6) / voxel_mm, output=grain, truncate=2.5)
+    grain *= rng.uniform(0.01, 0.07) / (grain.std() + 1e-6)
+    image = image * (1 + grain)
+    blur = rng.uniform(0.35, 0.85) / voxel_mm
+    return np.asarray(ndimage.gaussian_filter(image, blur, truncate=2.5))
+
+
+def blobs(
+    rng: Rng, shape: Shape, where: NDArray[np.bool_], count: int, radius_mm: tuple[float, float],
+    voxel_mm: float,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Return soft random ellipsoids centred on voxels of a mask.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    shape : tuple of int
+        Shape (X, Y, Z) of the result.
+    where : ndarray of bool, shape (X, Y, Z)
+        Voxels that may be centres.
+    count : int
+        Number of ellipsoids.
+    radius_mm : tuple of float
+        Smallest and largest radius.
+    voxel_mm : float
+        Edge of a voxel.
+
+    Returns
+    -------
+    weights : ndarray of float32, shape (X, Y, Z)
+        1 in the middle of an ellipsoid, falling to 0 across its border.
+    """
+    weights = np.zeros(shape, np.float32)
+    flat = np.flatnonzero(where)
+    if not len(flat):
+        return weights
+    for centre in rng.choice(flat, count):
+        middle = np.array(np.unravel_index(centre, shape))
+        radii = np.exp(rng.uniform(*np.log(radius_mm))) * rng.uniform(0.6, 1.5, 3) / voxel_mm
+        reach = np.ceil(radii * 1.6 + 1).astype(int)
+        low, high = np.maximum(middle - reach, 0), np.minimum(middle + reach + 1, shape)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        grid = np.ogrid[box]
+        distance = np.sqrt(
+            sum(((g - m) / r) ** 2 for g, m, r in zip(grid, middle, radii, strict=True))
+        )
+        soft = np.clip((1.15 - distance) / 0.3, 0, 1)
+        weights[box] = np.maximum(weights[box], soft)
+    return weights

@@ -1,0 +1,276 @@
+"""Synthetic brain-only FLAIRs with lesions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_flairseg.preprocess.normalise import normalise_array
+from bids_flairseg.train.synthesis import acquisition, contrast, space
+from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis import shapes as sh
+from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
+from bids_flairseg.train.synthesis.space import Rng, Shape
+
+VOXEL_MM = 1.0
+SHAPE: Shape = (152, 184, 152)
+NORMALISATION = "robust"
+_POSE = space.PoseConfig(rotation_deg=10, scale=0.1, shear=0.04, shift_mm=3, bend_mm=2.5)
+_KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
+_SHARES = (0.2, 0.27, 0.16, 0.17, 0.12, 0.08)
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Lesions of one head in its label space.
+
+    Parameters
+    ----------
+    mask : ndarray of float32, shape (X, Y, Z)
+        1 in lesions.
+    core : ndarray of float32, shape (X, Y, Z)
+        1 in the mass of a tumour.
+    kind : str
+        One of ``none``, ``real``, ``demyelination``, ``small vessel``,
+        ``tumour``, ``stroke``.
+    """
+
+    mask: NDArray[np.float32]
+    core: NDArray[np.float32]
+    kind: str
+
+
+def draw_lesions(
+    rng: Rng, places: Places, real: LesionShapes | None, kind: str | None = None
+) -> Lesions:
+    """Draw the lesions of a head.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    places : Places
+        The head.
+    real : LesionShapes or None
+        Shapes outlined by raters.
+    kind : str or None
+        Kind of lesion; None draws one.
+
+    Returns
+    -------
+    lesions : Lesions
+        In the label space of the head.
+    """
+    kind = kind or str(rng.choice(_KINDS, p=_SHARES))
+    mask, core = _draw_kind(rng, places, real, kind)
+    if kind in ("tumour", "stroke", "real") and rng.random() < 0.25:
+        mask = mask | sh.demyelination(rng, places)
+    old = np.isin(places.labels, (25, 57))  # white-matter lesions of the person scanned
+    if kind != "none" and old.any() and rng.random() < 0.6:
+        mask = mask | old
+    return Lesions(mask.astype(np.float32), core.astype(np.float32), kind)
+
+
+def _draw_kind(
+    rng: Rng, places: Places, real: LesionShapes | None, kind: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return all of the lesion and, for tumours, its core."""
+    nothing = np.zeros(places.labels.shape, bool)
+    if kind == "none":
+        return nothing, nothing
+    if kind == "tumour":
+        return sh.tumour(rng, places)
+    if kind == "real" and real is not None:
+        return real.draw(rng, places), nothing
+    generators = {"small vessel": sh.small_vessel, "stroke": sh.stroke}
+    return generators.get(kind, sh.demyelination)(rng, places), nothing
+
+
+def lesion_example(
+    rng: Rng,
+    labels: NDArray[np.uint16],
+    real: LesionShapes | None,
+    *,
+    kind: str | None = None,
+    shape: Shape = SHAPE,
+) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """Synthesise a normalised brain-only FLAIR at 1 mm and its lesion mask.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    labels : ndarray of uint16, shape (A, B, C)
+        Label map at 1 mm, RAS+.
+    real : LesionShapes or None
+        Shapes outlined by raters.
+    kind : str or None
+        Kind of lesion; None draws one.
+    shape : tuple of int
+        Shape (X, Y, Z) of the example.
+
+    Returns
+    -------
+    image : ndarray of float16, shape (X, Y, Z)
+        Normalised as in the main job, zero outside the brain.
+    target : ndarray of uint8, shape (X, Y, Z)
+        1 in lesions, as a rater would outline them.
+    """
+    box = ndimage.find_objects(((labels > 0) & (labels < lb.OUTSIDE_FROM)).astype(np.int8))[0]
+    box = tuple(slice(max(0, s.start - 12), s.stop + 12) for s in box)
+    places = Places.of(labels[box])
+    lesions = draw_lesions(rng, places, real, kind)
+    centre = (np.array(places.labels.shape) - 1) / 2
+    where = space.random_coordinates(rng, shape, VOXEL_MM, centre, _POSE)
+    moved = space.sample_labels(places.labels, where)
+    soft = _sample(lesions.mask, where) if lesions.mask.any() else np.zeros(shape, np.float32)
+    core = _sample(lesions.core, where) if lesions.core.any() else np.zeros(shape, np.float32)
+    image = contrast.paint(rng, moved, VOXEL_MM, wide=rng.random() < 0.1)
+    distance = _sample(np.minimum(places.to_ventricles, 30), where)
+    _add_normal_brightness(rng, image, moved, distance)
+    envelope = _rough_brain(rng, moved)
+    image = _add_lesions(rng, image, soft, core, envelope, kind=lesions.kind)
+    image, target = _acquire(rng, image, soft)
+    image[~envelope] = 0
+    inside = envelope & (image > 0)
+    normalised = normalise_array(image, inside, kind=NORMALISATION)
+    return normalised.astype(np.float16), ((target > 0.5) & inside).astype(np.uint8)
+
+
+def _sample(array: NDArray[np.float32], where: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(ndimage.map_coordinates(array, where, order=1, mode="nearest"))
+
+
+def _add_normal_brightness(
+    rng: Rng,
+    image: NDArray[np.float32],
+    labels: NDArray[np.uint16],
+    to_ventricles: NDArray[np.float32],
+) -> None:
+    """Brighten what is bright in healthy brains: rims, plexus, flow, cortex."""
+    shape = image.shape
+    white = np.isin(labels, (2, 41, 25, 57))
+    wobble = space.smooth_field(rng, shape, rng.uniform(10, 30), VOXEL_MM)
+    if rng.random() < 0.7:  # ependymal rim, thin
+        rim = np.clip(rng.uniform(1.0, 2.6) - np.abs(to_ventricles - 0.5), 0, 1) * (wobble > -0.5)
+        image += rng.uniform(0.03, 0.3) * rim * (white | np.isin(labels, lb.VENTRICLES))
+    if rng.random() < 0.6:  # terminal zones and dirty white matter, wide and faint
+        image += (
+            rng.uniform(0, 0.12)
+            * np.exp(-np.maximum(to_ventricles, 0) / rng.uniform(4, 12))
+            * white
+        )
+    if rng.random() < 0.5:  # cortex that is brighter in places (insula, cingulum)
+        cortex = np.isin(labels, (*lb.CORTEX, 17, 53, 18, 54))
+        image += rng.uniform(0, 0.22) * np.clip(wobble, 0, 2) * cortex
+    ventricles = np.isin(labels, (4, 43))
+    if rng.random() < 0.6:  # choroid plexus
+        plexus = contrast.blobs(rng, shape, ventricles, int(rng.integers(1, 7)), (1.5, 5), VOXEL_MM)
+        image += plexus * ventricles * (rng.uniform(0.6, 1.4) - image)
+    fluid = np.isin(labels, (*lb.CSF, 14, 15))
+    if rng.random() < 0.4:  # pulsation defeats the nulling of CSF
+        flow = contrast.blobs(rng, shape, fluid, int(rng.integers(1, 6)), (2, 9), VOXEL_MM)
+        image += flow * fluid * (rng.uniform(0.5, 1.6) - image)
+    if rng.random() < 0.5:  # vessels
+        dots = contrast.blobs(rng, shape, fluid, int(rng.integers(5, 60)), (0.7, 1.6), VOXEL_MM)
+        image += dots * (rng.uniform(0.2, 1.8) - image)
+
+
+def _add_lesions(
+    rng: Rng,
+    image: NDArray[np.float32],
+    soft: NDArray[np.float32],
+    core: NDArray[np.float32],
+    brain: NDArray[np.bool_],
+    *,
+    kind: str,
+) -> NDArray[np.float32]:
+    """Raise the signal in lesions, by a contrast measured in the brain's own spread.
+
+    In real FLAIRs lesions lie, in units of the normalised image, at 0.5 to 1 (5th
+    and 10th centile), 1.4 (quartile), 2.1 (median), 3 (quartile) and 3.7.
+    """
+    if not soft.any():
+        return image
+    values = image[brain][::7]
+    median, upper = np.percentile(values, [50, 75])
+    tissue = values[values > median - 3 * (upper - median)]
+    low, middle, high = np.percentile(tissue, [25, 50, 75])
+    spread = max((high - low) / 1.349, 0.03)
+    level = rng.triangular(1.8, 3.0, 5.5) if kind != "tumour" else rng.triangular(1.5, 3.0, 6.5)
+    plateau = middle + spread * level * (
+        1 + rng.uniform(0.05, 0.25) * space.smooth_field(rng, image.shape, rng.uniform(6, 18), 1)
+    )
+    blurred = ndimage.gaussian_filter(soft, rng.uniform(0.5, 1.3), truncate=2.5)
+    weight = np.clip(blurred * rng.uniform(1.1, 1.5), 0, 1)
+    if rng.random() < 0.4:  # a faint halo that nobody outlines
+        weight = np.maximum(weight, 0.3 * ndimage.gaussian_filter(soft, 2.5, truncate=2))
+    image = image + weight * np.maximum(plateau - image, 0.3 * spread)
+    if core.any():
+        image = _add_core(rng, image, core, (middle, spread))
+    elif rng.random() < 0.2:  # dark centres: black holes, lacunes, old infarcts
+        wide = ndimage.gaussian_filter(soft, 2.5, truncate=2)
+        holes = np.clip((wide - 0.8) / 0.15, 0, 1) * (
+            space.smooth_field(rng, image.shape, 8, 1) > rng.uniform(0.3, 1.5)
+        )
+        image = image + holes * (middle * rng.uniform(0.3, 0.9) - image)
+    return np.asarray(image, dtype=np.float32)
+
+
+def _add_core(
+    rng: Rng,
+    image: NDArray[np.float32],
+    core: NDArray[np.float32],
+    scale: tuple[float, float],
+) -> NDArray[np.float32]:
+    """Mass of a tumour: patchy, often with a necrotic middle."""
+    middle, spread = scale
+    edge = np.clip(ndimage.gaussian_filter(core, 1.5, truncate=2) * 1.2, 0, 1)
+    patchy = middle + spread * (
+        rng.uniform(0.5, 4.0)
+        + rng.uniform(0.2, 1.5) * space.smooth_field(rng, image.shape, rng.uniform(5, 14), 1)
+    )
+    image = image + edge * (patchy - image)
+    if rng.random() < 0.4:
+        necrosis = np.clip(
+            (ndimage.gaussian_filter(core, rng.uniform(3, 6), truncate=2) - 0.75) / 0.2, 0, 1
+        )
+        image = image + necrosis * (middle * rng.uniform(0.2, 1.3) - image)
+    return np.maximum(image, 0.01)
+
+
+def _rough_brain(rng: Rng, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Return a brain mask with the faults of skull stripping."""
+    coarse = labels[::2, ::2, ::2]
+    envelope = lb.brain_envelope(coarse, 2.0)
+    signed = ndimage.distance_transform_edt(~envelope) - ndimage.distance_transform_edt(envelope)
+    distance = space.stretch((signed * 2).astype(np.float32), labels.shape)
+    wobble = space.smooth_field(rng, labels.shape, rng.uniform(12, 30), VOXEL_MM)
+    limit = rng.uniform(-1.5, 2.5) + rng.uniform(0.2, 1.5) * wobble
+    if rng.random() < 0.15:  # pieces of skull and scalp left over
+        leak = space.smooth_field(rng, labels.shape, 15, VOXEL_MM)
+        limit = limit + 6 * np.clip(leak - 1.2, 0, 1.5)
+    mask = distance < limit
+    if rng.random() < 0.3:  # tools that leave outer CSF out
+        mask &= labels != lb.CSF[0]
+    return np.asarray(mask)
+
+
+def _acquire(
+    rng: Rng, image: NDArray[np.float32], soft: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    image = acquisition.bias(rng, image, VOXEL_MM)
+    target = soft
+    if rng.random() < 0.6:
+        axis = int(rng.choice([2, 2, 2, 2, 0, 1]))
+        thickness = float(rng.choice([rng.uniform(1.5, 3.2), rng.uniform(2.5, 6.5)]))
+        image, target = acquisition.slices(
+            rng, [image, soft], VOXEL_MM, axis=axis, thickness_mm=thickness
+        )
+    image = acquisition.noise(rng, image)
+    if rng.random() < 0.3:
+        image = ndimage.gaussian_filter(image, rng.uniform(0.3, 0.7), truncate=2.5)
+    return acquisition.numbers(rng, image), target
