@@ -46,7 +46,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python .ci/docstrings.py
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python .ci/docstrings.py
 	$(BIN)/python .ci/descriptor.py --check
 
 test: lint

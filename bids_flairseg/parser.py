@@ -33,6 +33,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what argparse has to complain about.
 
+        Parameters
+        ----------
+        message : str
+            What argparse says.
+
         Raises
         ------
         UsageError
@@ -58,6 +63,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     ----------
     argv : sequence of str, optional
         Arguments without the program's name; by default those of the process.
+
+    Returns
+    -------
+    Namespace
+        Checked values by name.
 
     Raises
     ------

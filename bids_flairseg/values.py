@@ -35,6 +35,16 @@ def path(text: str) -> Path:
 def analysis_level(text: str) -> str:
     """Check the analysis level.
 
+    Parameters
+    ----------
+    text : str
+        As typed.
+
+    Returns
+    -------
+    str
+        The same.
+
     Raises
     ------
     AnalysisLevelError

@@ -122,6 +122,13 @@ def as_output_error(error: OSError, path: Path) -> FlairsegError:
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, atomically.
 
+    Parameters
+    ----------
+    path : Path
+        Final path.
+    text : str
+        Content.
+
     Raises
     ------
     OutputError, StorageError
@@ -135,6 +142,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file, atomically; the same content gives the same bytes.
 
     Numbers that are not finite become null, NumPy's become plain ones, paths become text.
+
+    Parameters
+    ----------
+    path : Path
+        Final path.
+    content : mapping
+        What to write.
 
     Raises
     ------

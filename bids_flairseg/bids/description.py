@@ -96,6 +96,11 @@ def build_description(
         What is said about the run.
     environment : mapping of str to str
         Variables that tell of a container; by default those of the process.
+
+    Returns
+    -------
+    dict
+        Names of BIDS to values.
     """
     raw = _read(info.bids_dir / "dataset_description.json")
     links = {RAW: info.bids_dir, **info.derivatives}

@@ -43,6 +43,11 @@ def find_brain_masks(folder: Path, participants: Iterable[str]) -> list[Mask]:
     participants : iterable of str
         Labels without ``sub-``; no other folder is opened.
 
+    Returns
+    -------
+    list of Mask
+        Sorted by name.
+
     Raises
     ------
     MissingInputError
@@ -131,6 +136,11 @@ def match_masks(
         Candidates, of any scan.
     others : sequence of mapping
         Entities of all scans, this one included.
+
+    Returns
+    -------
+    list of Mask
+        More than one where they differ in what the scan's name does not say.
 
     Examples
     --------

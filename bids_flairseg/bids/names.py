@@ -34,6 +34,11 @@ class BidsName:
 def parse_name(name: str) -> BidsName | None:
     """Take a file name apart.
 
+    Parameters
+    ----------
+    name : str
+        Without folder.
+
     Returns
     -------
     BidsName or None
@@ -57,6 +62,16 @@ def parse_name(name: str) -> BidsName | None:
 def format_stem(entities: Mapping[str, str]) -> str:
     """Join entities in the order that BIDS wants; unknown ones keep theirs, before ``space``.
 
+    Parameters
+    ----------
+    entities : mapping of str to str
+        Labels by key.
+
+    Returns
+    -------
+    str
+        Name without suffix and ending.
+
     Examples
     --------
     >>> format_stem({"space": "orig", "sub": "01", "chunk": "2", "label": "L"})
@@ -70,6 +85,18 @@ def format_stem(entities: Mapping[str, str]) -> str:
 
 def strip_labels(labels: Iterable[str], key: str) -> tuple[str, ...]:
     """Take the prefix off labels and drop repetitions.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        With or without prefix.
+    key : str
+        Prefix without hyphen: ``sub``.
+
+    Returns
+    -------
+    tuple of str
+        Bare labels in their first order.
 
     Examples
     --------
@@ -87,6 +114,18 @@ def natural_key(text: str) -> list[tuple[int, str]]:
 
 def enumerate_some(items: Iterable[str], most: int = 8) -> str:
     """List the first few names and count the rest.
+
+    Parameters
+    ----------
+    items : iterable of str
+        All names.
+    most : int
+        How many to spell out.
+
+    Returns
+    -------
+    str
+        For a message.
 
     Examples
     --------

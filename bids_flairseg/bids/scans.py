@@ -118,6 +118,16 @@ def find_scans(dataset: DatasetConfig) -> list[Scan]:
 def list_participants(root: Path) -> list[str]:
     """List the participants of a dataset, labels without ``sub-``, by their folders.
 
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+
+    Returns
+    -------
+    list of str
+        In natural order.
+
     Raises
     ------
     MissingInputError

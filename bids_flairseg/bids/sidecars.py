@@ -82,6 +82,11 @@ def input_uri(scan: Scan, path: Path | None = None) -> str:
     path : Path, optional
         The brain mask that the user supplied; by default the FLAIR is meant.
 
+    Returns
+    -------
+    str
+        ``bids:NAME:PATH``.
+
     Examples
     --------
     >>> input_uri(Scan(Path("/data/sub-01/anat/sub-01_FLAIR.nii"), {"sub": "01"}))
@@ -110,6 +115,11 @@ def build_sidecars(paths: ScanPaths, processing: Processing) -> dict[Path, dict[
         Where the outputs go, and for which scan.
     processing : Processing
         How they were made.
+
+    Returns
+    -------
+    dict of Path to dict
+        What to write where.
     """
     sidecars: dict[Path, dict[str, Any]] = {}
     for kind, output in load_spec().outputs.items():

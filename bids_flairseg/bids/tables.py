@@ -52,6 +52,16 @@ def read_tsv(path: Path) -> Table:
     """Read a table; bytes that are no UTF-8, and rows of a wrong length, cost a warning only.
 
     Rows that are too short or too long are left out: nobody knows which cell is missing.
+
+    Parameters
+    ----------
+    path : Path
+        A TSV file.
+
+    Returns
+    -------
+    Table
+        Columns, rows and warnings.
     """
     try:
         raw = path.read_bytes()
@@ -100,6 +110,11 @@ def read_participants(bids_dir: Path) -> Participants:
     ----------
     bids_dir : Path
         The dataset.
+
+    Returns
+    -------
+    Participants
+        Rows by participant, columns and warnings.
     """
     path = bids_dir / "participants.tsv"
     if not path.exists() and not path.is_symlink():

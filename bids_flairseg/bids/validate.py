@@ -109,6 +109,16 @@ def validate_dataset(dataset: DatasetConfig) -> None:
 def find_errors(folder: Path) -> list[Issue]:
     """Validate a folder in full, image headers included, and return its errors.
 
+    Parameters
+    ----------
+    folder : Path
+        Root of a dataset.
+
+    Returns
+    -------
+    list of Issue
+        Empty when it is valid.
+
     Raises
     ------
     FileNotFoundError

@@ -24,6 +24,11 @@ def read_figure(path: Path | None) -> str | None:
     ----------
     path : Path or None
         An SVG file.
+
+    Returns
+    -------
+    str or None
+        Text of the file as it is.
     """
     if path is None:
         return None

@@ -54,6 +54,11 @@ def place_numbers(
         Width and height of the panel in pixels of the figure.
     reserved : tuple of (rows, columns)
         Slices of the panel that hold other text.
+
+    Returns
+    -------
+    list of Number
+        One for each lesion on the slice, the smallest first.
     """
     rows = (np.arange(size[1]) + 0.5) * labels.shape[0] / size[1]
     columns = (np.arange(size[0]) + 0.5) * labels.shape[1] / size[0]

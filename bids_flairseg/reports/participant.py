@@ -132,6 +132,16 @@ def _view(scan: ScanReport, number: int) -> ScanView:
 def title(name: str) -> str:
     """Say the entities of a scan in words, without the participant.
 
+    Parameters
+    ----------
+    name : str
+        Entities of the scan: ``sub-01_run-1``.
+
+    Returns
+    -------
+    str
+        Heading of the scan.
+
     Examples
     --------
     >>> title("sub-01_ses-A_run-1")

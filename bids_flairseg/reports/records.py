@@ -126,6 +126,11 @@ def record_from(content: Mapping[str, Any]) -> ScanReport:
         What `dataclasses.asdict` gave, after JSON. Names that this version does not know are
         left out.
 
+    Returns
+    -------
+    ScanReport
+        The record.
+
     Raises
     ------
     TypeError

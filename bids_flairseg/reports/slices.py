@@ -46,6 +46,11 @@ def extent(area: NDArray[np.int64]) -> Extent:
     ----------
     area : ndarray of int, shape (n_slices,)
         Pixels of one lesion; some are above zero.
+
+    Returns
+    -------
+    Extent
+        First and last slice of the run.
     """
     peak = int(area.argmax())
     poor = np.flatnonzero(2 * area < area[peak])

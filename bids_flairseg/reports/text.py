@@ -30,6 +30,16 @@ _REGION_WORDS = {
 def amount(value: float) -> str:
     """Print a number with the three digits that carry meaning.
 
+    Parameters
+    ----------
+    value : float
+        Any finite number.
+
+    Returns
+    -------
+    str
+        Neither exponent nor thousands separator.
+
     Examples
     --------
     >>> amount(0.01234), amount(1.5), amount(49.769), amount(1234.5), amount(0)
@@ -127,6 +137,11 @@ def describe_methods(scans: Sequence[ScanReport]) -> list[Methods]:
     ----------
     scans : sequence of ScanReport
         Failed ones are left out.
+
+    Returns
+    -------
+    list of Methods
+        In the order of the first scan of each.
     """
     groups: dict[tuple[Settings, tuple[tuple[str, str], ...]], list[str]] = {}
     for scan in scans:
