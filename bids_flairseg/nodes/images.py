@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import File, TraitedSpec, traits
 
 from bids_flairseg.nodes.files import load, load_array, save, save_array
 from bids_flairseg.nodes.fingerprint import fingerprint
-from bids_flairseg.nodes.step import Step
+from bids_flairseg.nodes.step import Step, StepInput
 
 
-class _CheckInput(BaseInterfaceInputSpec):
+class _CheckInput(StepInput):
     flair = File(mandatory=True, desc="the FLAIR as it is in the dataset")
     brain_mask = File(desc="brain mask that the user supplied")
     settings = traits.Str(mandatory=True, desc="digest of all that changes the numbers")
@@ -45,7 +45,7 @@ class Check(Step):
         }
 
 
-class _CorrectBiasInput(BaseInterfaceInputSpec):
+class _CorrectBiasInput(StepInput):
     image = File(mandatory=True)
     brain = File(mandatory=True, desc="brain mask on the same grid")
 
@@ -68,7 +68,7 @@ class CorrectBias(Step):
         return {"image": save(corrected, folder / "image.nii")}
 
 
-class _PrepareInput(BaseInterfaceInputSpec):
+class _PrepareInput(StepInput):
     image = File(mandatory=True)
     brain = File(mandatory=True, desc="brain mask on the same grid")
     voxel_size_mm = traits.Float(mandatory=True, desc="what the network wants")
@@ -91,7 +91,7 @@ class Prepare(Step):
         return {"image": save(normalised, folder / "image.nii")}
 
 
-class _RestoreInput(BaseInterfaceInputSpec):
+class _RestoreInput(StepInput):
     flair = File(mandatory=True, desc="gives the grid")
     probability = File(mandatory=True)
     brain = File(mandatory=True)

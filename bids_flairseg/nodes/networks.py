@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import File, TraitedSpec, traits
 from numpy.typing import NDArray
 
 from bids_flairseg.config import ResourceConfig, SegmentConfig
 from bids_flairseg.nodes.files import load, load_array, save, save_array
-from bids_flairseg.nodes.step import Step
+from bids_flairseg.nodes.step import Step, StepInput
 
 if TYPE_CHECKING:
     from bids_flairseg.model.runtime import Network
@@ -35,7 +35,7 @@ def warm_up(resources: ResourceConfig, segment: SegmentConfig) -> None:
         get_model(path)
 
 
-class _NetworkInput(BaseInterfaceInputSpec):
+class _NetworkInput(StepInput):
     image = File(mandatory=True, desc="what the network is applied to")
     bundle = traits.Str(mandatory=True, nohash=True, desc="folder of the bundle")
     fingerprint = traits.Str(mandatory=True, desc="digest of what the bundle holds")

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import File, TraitedSpec, traits
 from numpy.typing import NDArray
 
 from bids_flairseg.nodes.files import load, load_array, save_array
-from bids_flairseg.nodes.step import Step
+from bids_flairseg.nodes.step import Step, StepInput
 
 if TYPE_CHECKING:
     from bids_flairseg.measure.stats import Provenance
     from bids_flairseg.reports.records import Settings
 
 
-class _MeasureInput(BaseInterfaceInputSpec):
+class _MeasureInput(StepInput):
     probability = File(mandatory=True, desc="on the grid of the FLAIR")
     brain = File(mandatory=True)
     classes = File(mandatory=True)
@@ -100,7 +100,7 @@ def _measure(
     return lesions, content
 
 
-class _PlotInput(BaseInterfaceInputSpec):
+class _PlotInput(StepInput):
     flair = File(mandatory=True)
     lesions = File(mandatory=True)
     brain = File(mandatory=True)
@@ -131,7 +131,7 @@ class Plot(Step):
         return {"figures": {name: str(folder / f"{name}.svg") for name in drawings}}
 
 
-class _WriteInput(BaseInterfaceInputSpec):
+class _WriteInput(StepInput):
     scan = traits.Any(mandatory=True, desc="the Scan")
     output_dir = traits.Str(mandatory=True)
     settings = traits.Any(mandatory=True, desc="Settings of the report")

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import SimpleInterface
+from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, traits
 
-from bids_flairseg.errors import FlairsegError, OutputError, StorageError
+from bids_flairseg.errors import FlairsegError, InputError, OutputError, StorageError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -35,6 +35,12 @@ class Failure:
 
     text: str
     exit_code: int = 1
+
+
+class StepInput(BaseInterfaceInputSpec):
+    """What every step is told."""
+
+    flair = traits.Str(nohash=True, desc="the image in the dataset, named in messages")
 
 
 class Step(SimpleInterface):
@@ -63,12 +69,19 @@ class Step(SimpleInterface):
         """
         raise NotImplementedError
 
+    def _named(self, failure: Failure, error: Exception) -> Failure:
+        """Name the FLAIR where the numeric core, which sees no files, could not."""
+        flair = getattr(self.inputs, "flair", None)
+        if not flair or not isinstance(error, InputError) or failure.text.startswith("/"):
+            return failure
+        return Failure(f"{flair}: {failure.text}", failure.exit_code)
+
     def _run_interface(self, runtime: Any) -> Any:
         folder = Path(runtime.cwd)
         try:
             self._results.update(self.work(folder))
         except Exception as error:
-            _write_failure(folder, describe(error))
+            _write_failure(folder, self._named(describe(error), error))
             raise
         return runtime
 

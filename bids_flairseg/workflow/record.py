@@ -33,13 +33,13 @@ class Record:
         It exists.
     started : datetime
         When the run began, in local time with its zone.
-    content : mapping
-        What is known from the start: arguments, versions, seed.
+    content : dict
+        All tables so far: from the start on arguments and versions.
     """
 
     folder: Path
     started: datetime
-    content: Mapping[str, Any]
+    content: dict[str, Any]
 
     @property
     def run_id(self) -> str:
@@ -52,14 +52,15 @@ class Record:
         Parameters
         ----------
         **more : mapping
-            Tables on top of what was known from the start.
+            Tables to add.
 
         Raises
         ------
         OutputError, StorageError
             It cannot be written.
         """
-        text = tomli_w.dumps(_without_none({**self.content, **more}))
+        self.content.update(more)
+        text = tomli_w.dumps(_without_none(self.content))
         write_text(self.folder / "flairseg.toml", text)
 
 

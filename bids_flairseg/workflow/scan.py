@@ -20,6 +20,18 @@ from bids_flairseg.reports.records import Settings
 
 #: Version within the name, so that no result of another version is taken from the work folder.
 WORKFLOW = f"flairseg_{__version__.replace('.', '_')}_wf"
+#: Memory of each step in GB for a head of 256^3 voxels of 1 mm, by its node's name.
+MEMORY_GB: Mapping[str, float] = {
+    "check": 0.6,
+    "find_brain": 2.0,
+    "n4": 2.0,
+    "prepare": 0.8,
+    "segment": 4.0,
+    "restore": 0.8,
+    "measure": 1.0,
+    "plot": 0.8,
+    "write": 0.6,
+}
 
 
 @dataclass(frozen=True)
@@ -96,28 +108,27 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
         ``check``, ``find_brain``, ``n4`` if wanted, ``prepare``, ``segment``, ``restore``,
         ``measure``, ``plot``, ``write``.
     """
-    nodes = _Nodes(plan)
-    check = nodes.make(Check, "check", flair=scan.flair, settings=plan.settings_digest)
-    find_brain = nodes.network(FindBrain, "find_brain", "anatomy", mem_gb=2.5)
-    prepare = nodes.make(
+    make = _NodeMaker(plan, scan)
+    check = make(Check, "check", settings=plan.settings_digest)
+    find_brain = make.network(FindBrain, "find_brain", "anatomy")
+    prepare = make(
         Prepare,
         "prepare",
         voxel_size_mm=plan.settings.voxel_size_mm,
         normalisation=plan.settings.normalisation,
-        mem_gb=1.0,
     )
-    segment = nodes.network(Segment, "segment", "lesion", mem_gb=4.0)
-    segment.inputs.flip = plan.config.segment.flip
-    segment.inputs.inference = plan.config.segment.inference
-    restore = nodes.make(Restore, "restore", flair=scan.flair)
-    measure = nodes.make(Measure, "measure", settings=plan.settings)
-    measure.inputs.scan_warnings = list(scan.warnings)
-    plot = nodes.make(Plot, "plot", flair=scan.flair, mem_gb=1.0)
-    write = nodes.make(
+    options = plan.config.segment
+    segment = make.network(
+        Segment, "segment", "lesion", flip=options.flip, inference=options.inference
+    )
+    restore = make(Restore, "restore")
+    measure = make(Measure, "measure", settings=plan.settings, scan_warnings=list(scan.warnings))
+    plot = make(Plot, "plot")
+    write = make(
         Write,
         "write",
         scan=scan,
-        output_dir=str(plan.config.dataset.output_dir),
+        output_dir=plan.config.dataset.output_dir,
         settings=plan.settings,
         versions=dict(plan.versions),
     )
@@ -125,79 +136,70 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
         check.inputs.brain_mask = find_brain.inputs.supplied = str(scan.brain_mask)
 
     workflow = Workflow(node_name(scan))
-    workflow.connect(check, "image", find_brain, "image")
-    image = check
-    if plan.config.segment.n4:
-        image = nodes.make(CorrectBias, "n4", n_procs=plan.config.resources.omp_nthreads)
-        workflow.connect(check, "image", image, "image")
-        workflow.connect(find_brain, "brain", image, "brain")
-    workflow.connect(
-        [
-            (image, prepare, [("image", "image")]),
-            (find_brain, prepare, [("brain", "brain")]),
-            (prepare, segment, [("image", "image")]),
-            (segment, restore, [("probability", "probability")]),
-            (find_brain, restore, [("brain", "brain"), ("classes", "classes")]),
-            (check, measure, [("warnings", "file_warnings")]),
-            (
-                restore,
-                measure,
-                [("probability", "probability"), ("brain", "brain"), ("classes", "classes")],
-            ),
-            (measure, plot, [("lesions", "lesions")]),
-            (restore, plot, [("brain", "brain")]),
-            (check, write, [("fingerprint", "fingerprint")]),
-            (find_brain, write, [("source", "brain_source")]),
-            (prepare, write, [("image", "preprocessed")]),
-            (
-                segment,
-                write,
-                [("inference", "inference"), ("device", "device"), ("precision", "precision")],
-            ),
-            (restore, write, [("probability", "probability"), ("brain", "brain")]),
-            (measure, write, [("lesions", "lesions"), ("measures", "measures")]),
-            (plot, write, [("figures", "figures")]),
-        ]
-    )
+    bias_free = _insert_n4(workflow, make, check, find_brain) if options.n4 else check
+    found = [("probability", "probability"), ("brain", "brain")]
+    applied = [("inference", "inference"), ("device", "device"), ("precision", "precision")]
+    workflow.connect([
+        (check, find_brain, [("image", "image")]),
+        (bias_free, prepare, [("image", "image")]),
+        (find_brain, prepare, [("brain", "brain")]),
+        (prepare, segment, [("image", "image")]),
+        (segment, restore, [("probability", "probability")]),
+        (find_brain, restore, [("brain", "brain"), ("classes", "classes")]),
+        (check, measure, [("warnings", "file_warnings")]),
+        (restore, measure, [*found, ("classes", "classes")]),
+        (measure, plot, [("lesions", "lesions")]),
+        (restore, plot, [("brain", "brain")]),
+        (check, write, [("fingerprint", "fingerprint")]),
+        (find_brain, write, [("source", "brain_source")]),
+        (prepare, write, [("image", "preprocessed")]),
+        (segment, write, applied),
+        (restore, write, found),
+        (measure, write, [("lesions", "lesions"), ("measures", "measures")]),
+        (plot, write, [("figures", "figures")]),
+    ])  # fmt: skip
     return workflow
 
 
-class _Nodes:
-    """Makes nodes with what they have in common: memory, threads, models."""
+def _insert_n4(workflow: Workflow, make: _NodeMaker, check: Node, find_brain: Node) -> Node:
+    """Correct the bias field between the check and the preparation."""
+    n4 = make(CorrectBias, "n4")
+    n4.n_procs = make.plan.config.resources.omp_nthreads
+    workflow.connect([(check, n4, [("image", "image")]), (find_brain, n4, [("brain", "brain")])])
+    return n4
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
 
-    def make(
-        self,
-        interface: type[Step],
-        name: str,
-        *,
-        mem_gb: float = 0.5,
-        n_procs: int = 1,
-        **inputs: Any,
-    ) -> Node:
+class _NodeMaker:
+    """Makes the nodes of a scan with what they have in common: image, memory, threads."""
+
+    def __init__(self, plan: Plan, scan: Scan) -> None:
+        self.plan = plan
+        self._scan = scan
+
+    def __call__(self, interface: type[Step], name: str, **inputs: Any) -> Node:
+        inputs["flair"] = self._scan.flair
         plain = {key: str(v) if isinstance(v, Path) else v for key, v in inputs.items()}
         return Node(
             interface(**plain),
             name=name,
-            mem_gb=min(mem_gb, self._plan.memory_gb),
-            n_procs=n_procs,
-            overwrite=True if self._plan.config.overwrite else None,
+            mem_gb=min(MEMORY_GB[name], self.plan.memory_gb),
+            n_procs=1,
+            # Write runs always, whatever it says here; see there.
+            overwrite=True if self.plan.config.overwrite else None,
         )
 
-    def network(self, interface: type[Step], name: str, role: str, *, mem_gb: float) -> Node:
-        resources, segment = self._plan.config.resources, self._plan.config.segment
-        node = self.make(
+    def network(self, interface: type[Step], name: str, role: str, **inputs: Any) -> Node:
+        resources, segment = self.plan.config.resources, self.plan.config.segment
+        if resources.memory_mb is not None:
+            inputs["memory_mb"] = resources.memory_mb
+        node = self(
             interface,
             name,
-            mem_gb=mem_gb,
-            n_procs=resources.omp_nthreads,
             bundle=segment.model if role == "lesion" else segment.anatomy,
-            fingerprint=self._plan.models[role],
+            fingerprint=self.plan.models[role],
             nthreads=resources.omp_nthreads,
             device=resources.device,
+            **inputs,
         )
-        if resources.memory_mb is not None:
-            node.inputs.memory_mb = resources.memory_mb
+        node.n_procs = resources.omp_nthreads
         return node

@@ -64,7 +64,7 @@ def read_plugin_file(path: Path) -> tuple[str, dict[str, Any]]:
     UsageError
         The file cannot be read, or has no such keys.
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))  # reads JSON as well

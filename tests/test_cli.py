@@ -1,0 +1,166 @@
+"""Arguments, exit codes, and how soon the command answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bids_flairseg import cli, values
+from bids_flairseg.errors import MissingInputError, UsageError
+from bids_flairseg.parser import build_parser, parse_arguments
+from tests.conftest import ROOT
+
+HEAVY = {
+    "ants", "bids", "keras", "matplotlib", "nibabel", "nilearn", "nipype", "numpy", "pandas",
+    "rich", "scipy", "tensorflow",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[str]:
+    (tmp_path / "bids").mkdir()
+    return [str(tmp_path / "bids"), str(tmp_path / "out"), "participant"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bids_flairseg", *arguments],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--nonsense"], ["a", "b", "c"]])
+def test_nothing_heavy_is_loaded_for_help_and_errors(arguments: Sequence[str]) -> None:
+    code = (
+        "import sys\nfrom bids_flairseg.cli import main\n"
+        f"try:\n    main({list(arguments)!r})\nexcept SystemExit:\n    pass\n"
+        f"sys.exit(', '.join({HEAVY!r} & set(sys.modules)) or None)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_help_comes_within_a_second_of_processor_time() -> None:
+    before = os.times()
+    assert run("--help").returncode == 0
+    after = os.times()
+    used = after.children_user + after.children_system
+    assert used - before.children_user - before.children_system < 1.0
+
+
+def test_help_names_every_option_and_fits_a_terminal() -> None:
+    text = build_parser().format_help()
+    for action in build_parser()._actions:
+        assert all(spelling in text for spelling in action.option_strings)
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_defaults_of_the_parser() -> None:
+    arguments = parse_arguments([str(ROOT), "/out", "participant"])
+    assert arguments.mode == "predict"
+    assert arguments.omp_nthreads == min(arguments.nprocs, 8)
+    assert arguments.threshold is None
+    assert arguments.min_lesion_ml == 0.01
+    assert {arguments.n4, arguments.flip, arguments.overwrite} == {False}
+
+
+def test_old_and_new_spellings_mean_the_same(folders: list[str]) -> None:
+    new = [
+        "--participant-label", "sub-01", "02", "--session-label", "ses-A", "--mem-mb", "4000",
+        "--omp-nthreads", "1", "--skip-bids-validation", "--work-dir=a_b", "--random-seed", "3",
+    ]  # fmt: skip
+    old = [
+        word.replace("-", "_").replace("__", "--", 1) if word[:2] == "--" else word for word in new
+    ]
+    first, second = parse_arguments(folders + new), parse_arguments(folders + old)
+    assert first.participant_label == ["01", "02"]
+    assert first.session_label == ["A"]
+    assert first.work_dir.name == "a_b"
+    assert vars(first) == vars(second)
+
+
+def test_derivatives_have_names(folders: list[str], tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    named = parse_arguments([*folders, "-d", f"brains={masks}", str(masks)])
+    assert dict(named.derivatives) == {"brains": masks, "masks": masks}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["participant", "--threshold", "2"], 64),
+        (["participant", "--threshold", "nan"], 64),
+        (["participant", "--nprocs", "0"], 64),
+        (["participant", "--nprocs", "1", "--omp-nthreads", "2"], 64),
+        (["participant", "--participant-label", "a/b"], 64),
+        (["participant", "--device", "tpu"], 64),
+        (["participant", "--mode", "train"], 64),
+        (["participant", "--mode", "finetune"], 64),
+        (["participant", "--mode", "crossval"], 64),
+        (["group", "--mode", "train"], 64),
+        (["participant", "--model", "/nowhere"], 66),
+        (["participant", "--bids-filter-file", "/nowhere.json"], 66),
+        (["participant", "-d", "masks=/nowhere"], 66),
+        (["subject"], 17),
+        ([], 64),
+    ],
+)
+def test_exit_codes_of_wrong_arguments(
+    folders: list[str], arguments: Sequence[str], code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        assert cli.main([*folders[:2], *arguments]) == code
+    assert caplog.records
+
+
+def test_missing_dataset_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="absent"):
+        parse_arguments([str(tmp_path / "absent"), str(tmp_path / "out"), "participant"])
+
+
+def test_results_may_not_go_into_the_root_of_the_dataset(folders: list[str]) -> None:
+    with pytest.raises(UsageError, match="derivatives/flairseg"):
+        parse_arguments([folders[0], folders[0], "participant"])
+
+
+def test_training_modes_say_that_they_come_later(folders: list[str]) -> None:
+    with pytest.raises(UsageError, match="comes with a later release"):
+        cli.run(parse_arguments([*folders, "--mode", "train"]))
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("max 100000", 8), ("150000 100000", 1)])
+def test_processors_obey_the_quota_of_a_container(
+    quota: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+    monkeypatch.setattr(values, "CPU_QUOTA", file)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert values.processors() == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_become_one_exception(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(cli.Interrupted) as caught, cli.interruptible():
+        signal.raise_signal(number)
+    assert caught.value.exit_code == 128 + number
+    assert signal.getsignal(number) is before
+
+
+def test_nipype_stays_off_the_terminal_unless_asked_for() -> None:
+    record = logging.LogRecord("nipype.workflow", logging.ERROR, "", 0, "text", None, None)
+    for verbosity, shown in ((0, False), (1, False), (2, True)):
+        cli.configure_logging(verbosity)
+        handler = next(h for h in logging.getLogger().handlers if h.get_name() == "console")
+        assert bool(handler.filter(record)) is shown

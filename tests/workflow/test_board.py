@@ -1,0 +1,113 @@
+"""The board follows Nipype's callbacks; the summary and the exit code follow the board."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from bids_flairseg.nodes.step import FAILURE_FILE, Failure
+from bids_flairseg.reports.records import ScanReport
+from bids_flairseg.workflow.display import LiveDisplay, LogDisplay, open_display
+from bids_flairseg.workflow.progress import Board, Row, Status
+from bids_flairseg.workflow.summary import exit_code, summarise
+
+
+def make_node(scan: str, step: str, folder: Path) -> SimpleNamespace:
+    return SimpleNamespace(fullname=f"wf.{scan}.{step}", name=step, output_dir=lambda: str(folder))
+
+
+@pytest.fixture
+def finished() -> list[Row]:
+    return []
+
+
+@pytest.fixture
+def board(finished: list[Row]) -> Board:
+    return Board([Row("sub-01"), Row("sub-02")], LogDisplay(2), finished.append)
+
+
+def test_scan_is_done_after_its_last_step(
+    board: Board, finished: list[Row], tmp_path: Path
+) -> None:
+    for step in ("check", "segment", "write"):
+        board(make_node("sub-01", step, tmp_path), "start")
+        assert board.rows["sub-01"].status is Status.RUNNING
+        board(make_node("sub-01", step, tmp_path), "end")
+    assert [row.scan for row in finished] == ["sub-01"]
+    assert finished[0].status is Status.DONE
+    assert finished[0].steps_done == 3
+    assert board.rows["sub-02"].status is Status.WAITING
+
+
+def test_failure_is_told_in_the_words_of_the_step(
+    board: Board, finished: list[Row], tmp_path: Path
+) -> None:
+    (tmp_path / FAILURE_FILE).write_text(json.dumps({"text": "too dark", "exit_code": 65}))
+    board(make_node("sub-02", "check", tmp_path), "exception")
+    board(make_node("sub-02", "write", tmp_path), "end")  # Linear calls for what it leaves out
+    assert finished[0].status is Status.FAILED
+    assert finished[0].failure == Failure("too dark", 65)
+    assert len(finished) == 1
+
+
+def test_failure_without_words_has_the_last_line_of_its_traceback(
+    board: Board, finished: list[Row], tmp_path: Path
+) -> None:
+    node = make_node("sub-02", "check", tmp_path)
+    node._traceback = ["Traceback\n", "  File x\n", "KeyError: 'y'\n"]
+    board(node, "exception")
+    assert finished[0].failure == Failure("KeyError: 'y'")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([Row("a", Status.DONE), Row("b", Status.UNCHANGED)], 0),
+        ([Row("a", Status.DONE), Row("b", Status.FAILED, failure=Failure("x", 65))], 1),
+        ([Row("a", Status.FAILED, failure=Failure("x", 65)),
+          Row("b", Status.FAILED, failure=Failure("full", 74))], 74),
+        ([Row("a", Status.FAILED, failure=Failure("no access", 73))], 73),
+        ([Row("a", Status.DONE), Row("b", Status.WAITING)], 1),
+        ([Row("a", Status.ELSEWHERE)], 1),
+    ],
+)  # fmt: skip
+def test_exit_code(rows: list[Row], expected: int) -> None:
+    assert exit_code(rows) == expected
+
+
+def test_summary_has_a_line_for_each_scan_and_says_where_to_look(tmp_path: Path) -> None:
+    report = ScanReport(
+        name="sub-01", stats={"lesion_volume_ml": "7.04", "lesion_count": "3"}, warnings=("dark",)
+    )
+    rows = [
+        (Row("sub-01", Status.DONE, seconds=12.4), report),
+        (Row("sub-02", Status.FAILED, seconds=3, failure=Failure("it is no image")), None),
+        (Row("sub-03"), None),
+    ]
+    text = summarise(rows, output_dir=tmp_path, log_file=tmp_path / "log").plain
+    lines = [line.split() for line in text.splitlines()]
+    assert ["sub-01", "7.04", "3", "12", "done,", "1", "warning"] in lines
+    assert ["sub-02", "-", "-", "3", "failed"] in lines
+    assert ["sub-03", "-", "-", "-", "not", "done"] in lines
+    assert "sub-02: it is no image" in text
+    assert str(tmp_path / "sub-*.html") in text
+
+
+def test_live_display_counts_up_to_all_steps(tmp_path: Path) -> None:
+    console = Console(file=(tmp_path / "screen").open("w"), force_terminal=True, width=100)
+    display = open_display(2, 3, console)
+    assert isinstance(display, LiveDisplay)
+    board = Board([Row("sub-01"), Row("sub-02")], display, lambda row: None)
+    with display:
+        for scan in board.rows:
+            for step in ("check", "segment", "write"):
+                board(make_node(scan, step, tmp_path), "start")
+                board(make_node(scan, step, tmp_path), "end")
+        (task,) = display._progress.tasks
+        assert task.completed == task.total == 6
+        assert task.description == "2 of 2 scans"
+    console.file.close()
