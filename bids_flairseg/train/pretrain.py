@@ -85,12 +85,10 @@ class Keep(keras.callbacks.Callback):
         with (self.run / "history.jsonl").open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         LOGGER.info("%s", row)
-        if time.monotonic() - self.last > self.seconds:
+        # not at the end of the training: Keras has put the averaged weights in place by then
+        last = epoch + 1 == self.params["epochs"]
+        if last or time.monotonic() - self.last > self.seconds:
             self.write()
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """Keep the last state."""
-        self.write()
 
     def write(self) -> None:
         """Write the state under a temporary name, then rename it."""
@@ -167,7 +165,15 @@ def compiled(recipe: Recipe, steps: int) -> keras.Model:
     return model
 
 
-def train(recipe: Recipe, pool: Path, run: Path, *, steps: int, seed: int = 0) -> keras.Model:
+def train(
+    recipe: Recipe,
+    pool: Path,
+    run: Path,
+    *,
+    steps: int,
+    seed: int = 0,
+    stop_after: int | None = None,
+) -> keras.Model:
     """Train, or go on where the run stopped.
 
     Parameters
@@ -182,6 +188,8 @@ def train(recipe: Recipe, pool: Path, run: Path, *, steps: int, seed: int = 0) -
         Steps in all; a smaller number on resuming ends sooner.
     seed : int
         Seed of the initial weights and of all crops.
+    stop_after : int or None
+        Steps after which this call ends, to be resumed by another.
 
     Returns
     -------
@@ -197,7 +205,7 @@ def train(recipe: Recipe, pool: Path, run: Path, *, steps: int, seed: int = 0) -
         done = int(model.optimizer.iterations) // recipe.steps_per_epoch
         LOGGER.info("resuming after epoch %d", done)
     data = PoolDataset(pool, recipe, seed=seed, epoch=done)
-    epochs = math.ceil(steps / recipe.steps_per_epoch)
+    epochs = math.ceil((stop_after or steps) / recipe.steps_per_epoch)
     model.fit(data, initial_epoch=done, epochs=epochs, callbacks=[Keep(run)], verbose=0)
     return model
 

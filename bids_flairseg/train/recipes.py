@@ -131,5 +131,5 @@ _LESION = UNetConfig(
 
 RECIPES = {
     "anatomy": Recipe(network=_ANATOMY, crop=(96, 112, 96), voxel_mm=2.0),
-    "lesion": Recipe(network=_LESION, crop=(128, 128, 128), voxel_mm=1.0, learning_rate=1.5e-3),
+    "lesion": Recipe(network=_LESION, crop=(128, 128, 96), voxel_mm=1.0, learning_rate=1.5e-3),
 }

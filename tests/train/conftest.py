@@ -1,0 +1,29 @@
+"""A made-up head of nested ellipsoids with FreeSurfer's numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+
+@pytest.fixture(scope="session")
+def head() -> NDArray[np.uint16]:
+    """Label map (64, 72, 64) at 1 mm: scalp, skull, CSF, cortex, white matter, ventricle."""
+    shape = (64, 72, 64)
+    grid = np.ogrid[tuple(slice(0, n) for n in shape)]
+    centre = [(n - 1) / 2 for n in shape]
+    radius = np.sqrt(
+        sum(((g - c) / (n / 2)) ** 2 for g, c, n in zip(grid, centre, shape, strict=True))
+    )
+    labels = np.zeros(shape, np.uint16)
+    for limit, left, right in (
+        (0.95, 511, 511), (0.85, 515, 515), (0.78, 24, 24), (0.72, 3, 42), (0.58, 2, 41),
+        (0.18, 4, 43),
+    ):  # fmt: skip
+        inside = radius < limit
+        labels[inside] = left
+        labels[32:][inside[32:]] = right
+    labels[28:36, 30:42, 8:16] = 16
+    labels[14:26, 8:20, 14:24] = 7
+    return labels

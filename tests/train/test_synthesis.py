@@ -1,0 +1,167 @@
+"""Synthetic images: what must hold whatever the dice say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bids_flairseg.errors import MissingInputError
+from bids_flairseg.train.synthesis import acquisition, contrast, space
+from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.anatomy import anatomy_example
+from bids_flairseg.train.synthesis.lesion import draw_lesions, lesion_example
+from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
+
+KINDS = ("none", "demyelination", "small vessel", "tumour", "stroke")
+SMALL = (48, 56, 48)
+Labels = NDArray[np.uint16]
+
+
+def test_the_closing_bridges_gaps_and_fills_holes() -> None:
+    mask = np.zeros((40, 40, 40), bool)
+    mask[5:35, 5:35, 5:35] = True
+    mask[18:22, :, 10:] = False  # a sulcus 4 mm wide
+    mask[8:12, 8:12, 20:24] = False  # a hole
+    closed = lb.close(mask, 4.0, 1.0)
+    assert closed[20, 20, 20]
+    assert closed[10, 10, 22]
+    assert not closed[0].any()
+    assert (closed | mask == closed).all()
+
+
+def test_the_closing_does_not_shrink_at_the_border_of_the_image() -> None:
+    mask = np.zeros((20, 20, 20), bool)
+    mask[:, :, :10] = True
+    assert (lb.close(mask, 4.0, 1.0) == mask).all()
+
+
+def test_classes_cover_the_brain_and_nothing_else(head: Labels) -> None:
+    classes = lb.anatomy_classes(head, 1.0)
+    assert {0, 1, 2, 3, 5, 6} <= set(np.unique(classes).tolist()) <= set(range(7))
+    assert (classes[head == 511] == 0).all()
+    assert (classes[np.isin(head, lb.CORTEX)] == 1).all()
+    assert len(lb.CLASSES) == 7
+
+
+def test_a_pose_without_movement_is_the_identity(head: Labels) -> None:
+    still = space.PoseConfig(
+        rotation_deg=0, scale=0, shear=0, shift_mm=0, bend_mm=0, flip=False
+    )  # fmt: skip
+    centre = (np.array(head.shape) - 1) / 2
+    where = space.random_coordinates(np.random.default_rng(0), head.shape, 1.0, centre, still)
+    assert (space.sample_labels(head, where) == head).all()
+
+
+def test_outside_the_label_map_is_background(head: Labels) -> None:
+    where = np.full((3, 2, 2, 2), -5, np.float32)
+    assert not space.sample_labels(np.maximum(head, 1), where).any()
+
+
+def test_stretching_keeps_a_ramp_and_the_outer_knots() -> None:
+    ramp = np.arange(4, dtype=np.float32)[:, None, None] * np.ones((1, 3, 3), np.float32)
+    fine = space.stretch(ramp, (31, 5, 5))
+    np.testing.assert_allclose(fine[:, 2, 2], np.linspace(0, 3, 31), atol=1e-5)
+
+
+def test_grey_is_brighter_than_white_and_csf_is_dark() -> None:
+    for seed in range(50):
+        signals = contrast.tissue_signals(np.random.default_rng(seed), wide=False)
+        assert signals[3] > signals[2] > 2 * signals[4] > 0
+        assert signals[0] == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_keep_a_constant_and_blur_along_one_axis_only(axis: int) -> None:
+    rng = np.random.default_rng(3)
+    image = np.ones((24, 24, 24), np.float32)
+    edge = np.zeros_like(image)
+    edge[12:] = 1
+    gains = acquisition.slices(rng, [image, image, edge], 1.0, axis=axis, thickness_mm=4.0)
+    np.testing.assert_allclose(gains[1], 1, atol=1e-5)
+    blurred = np.any((gains[2] > 0.01) & (gains[2] < 0.99))
+    assert blurred == (axis == 0)
+
+
+def test_noise_and_numbers_stay_finite_and_positive() -> None:
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        image = acquisition.noise(rng, np.ones((16, 16, 16), np.float32))
+        image = acquisition.numbers(rng, acquisition.bias(rng, image, 1.0))
+        assert np.isfinite(image).all()
+        assert (image >= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lesions_lie_in_tissue(head: Labels, kind: str) -> None:
+    places = Places.of(head)
+    drawn = [draw_lesions(np.random.default_rng(seed), places, None, kind) for seed in range(4)]
+    allowed = (head > 0) & (head < lb.OUTSIDE_FROM)
+    if kind != "tumour":  # a mass displaces CSF
+        allowed &= ~np.isin(head, lb.CSF + lb.VENTRICLES)
+    assert all((lesions.mask <= allowed).all() for lesions in drawn)
+    assert any(lesions.mask.any() for lesions in drawn) == (kind != "none")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lesion_example_is_bright_where_its_target_is(head: Labels, kind: str) -> None:
+    contrasts = []
+    for seed in range(2):
+        image, target = lesion_example(
+            np.random.default_rng(seed), head, None, kind=kind, shape=SMALL
+        )
+        assert image.shape == target.shape == SMALL
+        assert np.isfinite(image).all()
+        if target.any():  # 0 is the median of the brain as well as the outside
+            assert (image[target > 0] == 0).mean() < 0.02
+        healthy = (image != 0) & (target == 0)
+        if target.any():
+            contrasts.append(float(np.median(image[target > 0]) - np.median(image[healthy])))
+    if kind != "none":
+        assert np.median(contrasts) > 0.5
+
+
+def test_the_same_seed_gives_the_same_example(head: Labels) -> None:
+    first = anatomy_example(np.random.default_rng(7), head, shape=(32, 32, 32))
+    again = anatomy_example(np.random.default_rng(7), head, shape=(32, 32, 32))
+    other = anatomy_example(np.random.default_rng(8), head, shape=(32, 32, 32))
+    assert (first[0] == again[0]).all()
+    assert (first[1] == again[1]).all()
+    assert (first[0] != other[0]).any()
+
+
+def test_an_anatomy_example_shows_no_class_outside_its_field_of_view(head: Labels) -> None:
+    for seed in range(5):
+        image, classes = anatomy_example(np.random.default_rng(seed), head, shape=(48, 48, 48))
+        assert classes.max() < len(lb.CLASSES)
+        assert np.isfinite(image).all()
+        empty = ~(image > 0).any((0, 1))
+        assert not classes[:, :, empty].any()
+
+
+def test_real_shapes_are_placed_by_the_boxes_of_the_brains(tmp_path: Path, head: Labels) -> None:
+    folder = tmp_path / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    brain, lesion = np.zeros((2, 50, 60, 50), np.uint8)
+    brain[5:45, 5:55, 5:45] = 1
+    lesion[10:16, 28:34, 22:28] = 1
+    # stored left-handed, so that reading has to turn it
+    affine = np.diag([-1.0, 1, 1, 1])
+    for name, data in (("desc-brain", brain), ("label-lesion", lesion)):
+        nib.save(
+            nib.Nifti1Image(data[::-1], affine), folder / f"sub-01_{name}_mask.nii.gz"
+        )  # fmt: skip
+    shapes = LesionShapes.read(tmp_path)
+    places = Places.of(head)
+    masks = [shapes.draw(np.random.default_rng(seed), places) for seed in range(8)]
+    sides = {bool(np.argwhere(mask)[:, 0].mean() < 31.5) for mask in masks if mask.any()}
+    assert sides == {True, False}  # mirrored in half of the draws
+    assert all(mask.any() for mask in masks)
+
+
+def test_a_folder_without_shapes_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="label-lesion"):
+        LesionShapes.read(tmp_path)

@@ -1,0 +1,118 @@
+"""Pool, losses and training: resumed equals unbroken, and it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+keras = pytest.importorskip("keras")
+
+from bids_flairseg.model.bundle import load_bundle  # noqa: E402
+from bids_flairseg.model.unet import Stage, UNetConfig  # noqa: E402
+from bids_flairseg.train import export, pool, pretrain, recipes  # noqa: E402
+from bids_flairseg.train.losses import binary_loss, class_loss, soft_dice  # noqa: E402
+
+TINY = recipes.Recipe(
+    network=UNetConfig(
+        encoder=(Stage(4, 4, 8),), decoder=(Stage(8, 8, 4),), residual=False, head=(4,),
+        head_kernel=3, head_activation="linear",
+    ),
+    crop=(16, 16, 16), voxel_mm=1.0, batch=1, learning_rate=1e-2, warm_up_steps=2,
+    precision="float32", steps_per_epoch=3, ema=0.9,
+)  # fmt: skip
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    folder = tmp_path / "pool"
+    folder.mkdir()
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        target = np.zeros((20, 18, 16), np.uint8)
+        target[tuple(slice(a, a + 6) for a in rng.integers(2, 9, 3))] = 1
+        image = (target * 3 + rng.standard_normal(target.shape) * 0.3).astype(np.float16)
+        pool.write_example(folder, seed, (image, target))
+    return folder
+
+
+def test_an_example_is_read_as_it_was_written(examples: Path) -> None:
+    image, target = pool.read_example(examples / "example-000001.npy")
+    assert image.dtype == np.float16
+    assert target.sum() == 216
+    assert not list(examples.glob("*.tmp"))
+
+
+def test_filling_a_pool_makes_only_what_is_missing(examples: Path) -> None:
+    made: list[int] = []
+
+    def make(seed: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+        made.append(seed)
+        return np.zeros((4, 4, 4), np.float16), np.zeros((4, 4, 4), np.uint8)
+
+    pool.fill(examples, make, range(5))
+    assert made == [3, 4]
+
+
+def test_losses_fall_from_wrong_to_right() -> None:
+    truth = np.zeros((1, 12, 12, 12, 1), np.float32)
+    truth[:, 3:9, 3:9, 3:9] = 1
+    guesses = (1 - truth, np.full_like(truth, 0.5), truth)
+    values = [float(binary_loss(truth, guess)) for guess in guesses]
+    assert values[0] > values[1] > values[2] >= 0
+    assert values[2] < 0.05
+    classes = np.concatenate([1 - truth, truth], -1)
+    right, wrong = float(class_loss(truth, classes)), float(class_loss(truth, 1 - classes))
+    assert right < 0.05 < wrong
+
+
+def test_false_foreground_costs_where_there_is_no_lesion() -> None:
+    nothing = np.zeros((1, 12, 12, 12, 1), np.float32)
+    some = nothing.copy()
+    some[:, :6] = 1
+    assert float(soft_dice(nothing, nothing)) == pytest.approx(0)
+    assert float(soft_dice(nothing, some)) > 0.5
+
+
+def test_losses_are_float32_and_finite_at_certainty() -> None:
+    truth = np.ones((1, 4, 4, 4, 1), np.float32)
+    certain = keras.ops.cast(truth, "bfloat16")
+    loss = binary_loss(1 - truth, certain)
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    assert np.isfinite(float(loss))
+
+
+def test_a_crop_mirrors_image_and_target_together() -> None:
+    target = np.zeros((20, 20, 20), np.uint8)
+    target[3:6, 8:12, 8:12] = 1
+    image = target.astype(np.float16) * 4
+    for seed in range(12):
+        crop, cut = TINY.augment(np.random.default_rng(seed), image, target)
+        assert crop.shape == cut.shape == TINY.crop
+        assert ((crop > 1) == (cut > 0)).all()
+
+
+def test_a_resumed_training_equals_an_unbroken_one(examples: Path, tmp_path: Path) -> None:
+    unbroken = pretrain.train(TINY, examples, tmp_path / "a", steps=12, seed=1)
+    pretrain.train(TINY, examples, tmp_path / "b", steps=12, seed=1, stop_after=6)
+    resumed = pretrain.train(TINY, examples, tmp_path / "b", steps=12, seed=1)
+    for one, other in zip(unbroken.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_training_learns_and_its_export_is_a_bundle_that_finds_lesions(
+    examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain, "RECIPES", {"lesion": TINY})
+    monkeypatch.setattr(export, "RECIPES", {"lesion": TINY})
+    run = tmp_path / "run"
+    pretrain.main(["lesion", "--pool", str(examples), "--run", str(run), "--steps", "120"])
+    target = str(tmp_path / "bundle")
+    export.main(["lesion", target, "--run", str(run), "--validation", str(examples)])
+    bundle = load_bundle(Path(target))
+    assert bundle.config.preprocessing.normalisation == "robust"
+    image, truth = pool.read_example(examples / "example-000000.npy")
+    found = export.probabilities(bundle.model, image)[..., 0] > bundle.config.inference.threshold
+    assert 2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum()) > 0.8
