@@ -41,7 +41,7 @@ def write_weights(path: Path, model: keras.Model) -> None:
     """
     import h5py
 
-    arrays = {variable.path: _as_array(variable) for variable in model.weights}
+    arrays = {v.path: np.asarray(v.value, np.float32) for v in model.weights}
     for name, array in arrays.items():
         _check_finite(path, name, array)
     with h5py.File(path, "w") as file:
@@ -82,12 +82,6 @@ def read_weights(path: Path, model: keras.Model) -> None:
         ) from error
     for name, variable in wanted.items():
         variable.assign(arrays[name])
-
-
-def _as_array(variable: Any) -> NDArray[np.float32]:
-    from keras import ops
-
-    return np.asarray(ops.convert_to_numpy(variable.value), np.float32)
 
 
 def _compact(array: NDArray[np.float32]) -> NDArray[Any]:

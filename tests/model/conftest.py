@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import keras
 
 TINY_NET = UNetConfig(
-    encoder=(Stage(2, 3, 4), Stage(4, 4, 5)),
-    decoder=(Stage(5, 4, 4), Stage(4, 3, 2)),
+    encoder=(Stage(2, 3, 4),),
+    decoder=(Stage(4, 3, 2),),
     residual=False,
     patch=2,
     head=(3,),

@@ -40,7 +40,7 @@ def by_position(batch: Array) -> Array:
     """Weight each voxel by its place in the batch; zero stays zero."""
     ramps = [np.linspace(1, 2 + axis, n) for axis, n in enumerate(batch.shape[1:4])]
     weight = np.einsum("i,j,k->ijk", *ramps)[None, ..., None]
-    return (batch * weight).astype(np.float32)
+    return np.asarray(batch * weight, np.float32)
 
 
 def blurred(batch: Array) -> Array:
