@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError
+from bids_flairseg.preprocess.grid import new_image
 
 KINDS = ("zscore", "robust")
 LOW, HIGH = -6.0, 12.0
@@ -31,7 +32,7 @@ def normalise(image: nib.Nifti1Image, mask: NDArray[np.bool_], *, kind: str) -> 
         float32 on the same grid.
     """
     data = normalise_array(np.asanyarray(image.dataobj, dtype=np.float32), mask, kind=kind)
-    return nib.Nifti1Image(data, image.affine)
+    return new_image(data, np.asarray(image.affine))
 
 
 def normalise_array(
@@ -62,8 +63,13 @@ def normalise_array(
     Raises
     ------
     InputError
-        If the mask is empty or the brain has one intensity only.
+        If the mask is empty, the brain has one intensity only, or the kind is unknown.
     """
+    if kind not in KINDS:
+        raise InputError(
+            f"normalisation: expected {' or '.join(KINDS)}, found {kind!r}. "
+            "Correct config.json of the model, or update flairseg."
+        )
     values = data[mask]
     if values.size < 2 or not np.ptp(values):
         raise InputError(
