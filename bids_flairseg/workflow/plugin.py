@@ -6,8 +6,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+import numpy as np
 from nipype.pipeline.engine import Node
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+from numpy.typing import NDArray
 
 from bids_flairseg.workflow.crew import Crew
 
@@ -22,6 +24,22 @@ class CrewPlugin(MultiProcPlugin):  # type: ignore[misc]  # Nipype's classes car
     def __init__(self, plugin_args: dict[str, Any], crew: Crew) -> None:
         super().__init__(plugin_args=plugin_args)
         self._crew = crew
+
+    def _generate_dependency_list(self, graph: Any) -> None:
+        super()._generate_dependency_list(graph)
+        branches = [node.fullname.split(".")[1] for node in self.procs]
+        place = {name: number for number, name in enumerate(dict.fromkeys(branches))}
+        self._branch = np.array([place[name] for name in branches])
+        widest = max((node.n_procs for node in self.procs), default=1)
+        self._at_once = max(1, self.processors // widest) + 1
+
+    def _sort_jobs(self, jobids: NDArray[np.intp], **_: Any) -> NDArray[np.intp]:
+        """Finish scans in order, a few at once; else all would be checked before one is done."""
+        pending = [job for _, job in self.pending_tasks]
+        first = min(self._branch[[*jobids, *pending]], default=0)
+        near = jobids[self._branch[jobids] < first + self._at_once]
+        ordered: NDArray[np.intp] = near[np.argsort(self._branch[near], kind="stable")]
+        return ordered
 
     def _submit_job(self, node: Node, updatehash: bool = False) -> int:
         self._taskid += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -104,18 +104,20 @@ def _session(
     config: RunConfig, record: Record, executor: Executor
 ) -> Iterator[tuple[Crew, ParticipantLocks]]:
     """Give the workers, which load the networks meanwhile, and the locks; end them after."""
-    logs = log_dir(config.dataset.output_dir)
-    configure_nipype(logs, stop_on_first_crash=config.stop_on_first_crash)
+    output_dir = config.dataset.output_dir
     variables = worker_variables(config.resources, config.dataset.work_dir / "cache")
-    with ExitStack() as stack:
-        stack.enter_context(environment(variables))
-        locks = stack.enter_context(ParticipantLocks(logs))
-        crew = Crew(executor.processes, log_file=record.folder / "workers.log")
-        stack.callback(lambda: remove_leftovers(config.dataset.output_dir, locks.taken))
-        stack.callback(crew.kill)
-        if executor.is_crew:
-            crew.submit(warm_up, config.resources, config.segment)
-        yield crew, locks
+    crew = Crew(executor.processes, log_file=record.folder / "workers.log")
+    with environment(variables), ParticipantLocks(log_dir(output_dir)) as locks:
+        try:
+            if executor.is_crew:
+                crew.submit(warm_up, config.resources, config.segment)
+            yield crew, locks
+        except BaseException:
+            crew.kill()
+            remove_leftovers(output_dir, locks.taken)
+            raise
+        finally:
+            crew.kill()
 
 
 def _dataset_info(config: RunConfig, models: Models) -> DatasetInfo:
@@ -161,6 +163,11 @@ def _work(
         return
     output_dir = plan.config.dataset.output_dir
     remove_leftovers(output_dir, {scan.participant for scan, _ in todo})
+    configure_nipype(
+        log_dir(output_dir),
+        scans=len(todo),
+        stop_on_first_crash=plan.config.stop_on_first_crash,
+    )
     with open_display(len(todo), count_steps(plan.config), console) as display:
         board = Board([row for _, row in todo], display, pages.finish)
         execute(plan, [scan for scan, _ in todo], board, executor=executor, crew=crew)

@@ -13,16 +13,20 @@ from nipype import config
 from bids_flairseg.config import ResourceConfig
 from bids_flairseg.errors import UsageError
 
-POLL_S = 0.05
+POLL_S, POLL_PER_SCAN_S = 0.05, 0.0005
 
 
-def configure_nipype(crash_folder: Path, *, stop_on_first_crash: bool = False) -> None:
+def configure_nipype(
+    crash_folder: Path, *, scans: int = 1, stop_on_first_crash: bool = False
+) -> None:
     """Set Nipype's options, which are global to the process.
 
     Parameters
     ----------
     crash_folder : Path
         Where crash files go.
+    scans : int
+        Scans of the run: looking for what is ready takes the longer, the more there are.
     stop_on_first_crash : bool
         End the run when a step fails.
     """
@@ -34,7 +38,7 @@ def configure_nipype(crash_folder: Path, *, stop_on_first_crash: bool = False) -
                 "crashfile_format": "txt",
                 "create_report": "false",
                 "hash_method": "content",  # copies and check-outs change times, not contents
-                "poll_sleep_duration": str(POLL_S),
+                "poll_sleep_duration": str(POLL_S + scans * POLL_PER_SCAN_S),
                 "remove_unnecessary_outputs": "false",
                 "stop_on_first_crash": str(stop_on_first_crash).lower(),
             }

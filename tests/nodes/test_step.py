@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import TraitedSpec, traits
 
 from bids_flairseg.errors import InputError, StorageError
-from bids_flairseg.nodes.step import FAILURE_FILE, Failure, Step, describe, read_failure
+from bids_flairseg.nodes.step import FAILURE_FILE, Failure, Step, StepInput, describe, read_failure
 
 
-class _Input(BaseInterfaceInputSpec):
-    flair = File()
+class _Input(StepInput):
     error = traits.Any()
 
 
-class _Output(TraitedSpec):
+class _Output(TraitedSpec):  # type: ignore[misc]
     answer = traits.Int()
 
 

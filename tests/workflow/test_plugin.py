@@ -75,3 +75,10 @@ def test_killed_step_fails_alone(tmp_path: Path) -> None:
 def test_scheduler_loads_nothing_heavy(name: str) -> None:
     code = f"import sys, bids_flairseg.workflow.plugin; sys.exit({name!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_scans_are_finished_in_order_rather_than_all_begun(tmp_path: Path) -> None:
+    seen = run(tmp_path, dict.fromkeys(("a", "b", "c", "d", "e"), (PID, PID, PID)), n_procs=1)
+    ended = [node for node, status in seen.items() if status == "end"]
+    assert ended.index("wf.a.step2") < ended.index("wf.d.step0")
+    assert len(ended) == 15

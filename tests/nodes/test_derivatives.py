@@ -1,0 +1,167 @@
+"""A scan is done when its last file is there, and only with all the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.nifti1 import Nifti1Image
+
+from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
+from bids_flairseg.bids.scans import Scan
+from bids_flairseg.config import SegmentConfig
+from bids_flairseg.nodes import derivatives
+from bids_flairseg.nodes.derivatives import Found, read_fingerprint, read_report, write_scan
+from bids_flairseg.nodes.files import save
+from bids_flairseg.nodes.fingerprint import fingerprint, settings_digest
+from bids_flairseg.reports.records import Settings
+from bids_flairseg.workflow.resume import is_done, remove_leftovers
+from tests.conftest import MakeDataset
+
+SETTINGS = Settings("tiny", "0" * 64, threshold=0.5, min_lesion_ml=0.01)
+
+
+@pytest.fixture
+def paths(make_dataset: MakeDataset, tmp_path: Path) -> ScanPaths:
+    flair = make_dataset() / "sub-01" / "anat" / "sub-01_FLAIR.nii.gz"
+    return ScanPaths(tmp_path / "out", Scan(flair, {"sub": "01"}))
+
+
+@pytest.fixture
+def found(paths: ScanPaths, tmp_path: Path) -> Found:
+    flair = Nifti1Image.from_filename(paths.scan.flair)
+    lesions = np.zeros(flair.shape, np.uint16)
+    lesions[10:13, 10:13, 10:13] = 1
+    images = {
+        name: Path(save(Nifti1Image(data, flair.affine), tmp_path / f"{name}.nii"))
+        for name, data in {
+            "probability": lesions.astype(np.float32),
+            "brain": np.ones(flair.shape, np.uint8),
+            "lesions": lesions,
+            "preprocessed": np.zeros((5, 5, 5), np.float32),
+        }.items()
+    }
+    figure = tmp_path / "lesions.svg"
+    figure.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    return Found(
+        **images,
+        figures={"lesions": figure},
+        stats={"lesion_volume_ml": "7.776", "lesion_count": "1"},
+        table=[{"index": 1, "name": "lesion-1", "voxels": 27}],
+        warnings=("dark",),
+    )
+
+
+def write(paths: ScanPaths, found: Found, digest: str = "abc") -> Path:
+    return write_scan(paths, found, SETTINGS, fingerprint=digest, versions={"Nipype": "1"})
+
+
+def test_what_was_written_can_be_read_back(paths: ScanPaths, found: Found) -> None:
+    assert write(paths, found) == sidecar_path(paths.stats)
+    assert read_fingerprint(paths) == "abc"
+    report = read_report(paths)
+    assert report is not None
+    assert report.stats["lesion_count"] == "1"
+    assert report.warnings == ("dark",)
+    assert report.settings == SETTINGS
+    assert report.figures.lesions == paths.figure("lesions")
+    assert report.figures.largest is None
+
+
+def test_outputs_may_move(paths: ScanPaths, found: Found, tmp_path: Path) -> None:
+    write(paths, found)
+    moved = paths.output_dir.rename(tmp_path / "elsewhere")
+    report = read_report(ScanPaths(moved, paths.scan))
+    assert report is not None
+    assert report.figures.lesions is not None
+    assert report.figures.lesions.is_file()
+
+
+def test_every_file_is_needed(paths: ScanPaths, found: Found) -> None:
+    for path in (*paths.files(), paths.figure("lesions")):
+        write(paths, found)
+        path.unlink()
+        assert read_fingerprint(paths) is None, path
+
+
+def test_scan_that_is_written_again_is_not_done_meanwhile(
+    paths: ScanPaths, found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(paths, found)
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(derivatives, "write_text", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write(paths, found)
+    assert read_fingerprint(paths) is None
+
+
+def test_figure_of_an_earlier_run_goes(paths: ScanPaths, found: Found) -> None:
+    write(
+        paths,
+        dataclasses.replace(found, figures={**found.figures, "largest": found.figures["lesions"]}),
+    )
+    assert paths.figure("largest").exists()
+    write(paths, found)
+    assert not paths.figure("largest").exists()
+
+
+def test_mask_and_lesions_agree(paths: ScanPaths, found: Found) -> None:
+    write(paths, found)
+    mask, lesions = (
+        np.asarray(Nifti1Image.from_filename(path).dataobj) for path in (paths.mask, paths.lesions)
+    )
+    assert np.array_equal(mask > 0, lesions > 0)
+    assert mask.dtype == np.uint8
+
+
+def test_done_means_same_settings_and_same_image(paths: ScanPaths, found: Found) -> None:
+    write(paths, found, fingerprint("one", paths.scan.flair, None))
+    assert is_done(paths.scan, paths.output_dir, settings="one")
+    assert not is_done(paths.scan, paths.output_dir, settings="two")
+    image = Nifti1Image.from_filename(paths.scan.flair)
+    nib.save(Nifti1Image(np.asarray(image.dataobj) + 1, image.affine), paths.scan.flair)
+    assert not is_done(paths.scan, paths.output_dir, settings="one")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threshold": 0.4},
+        {"min_lesion_ml": 0.1},
+        {"n4": True},
+        {"flip": True},
+        {"inference": "windows"},
+    ],
+)
+def test_every_option_that_changes_numbers_counts(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    segment = SegmentConfig(model=tmp_path, anatomy=tmp_path)
+    models = {"lesion": "a", "anatomy": "b"}
+    changed = dataclasses.replace(segment, **change)  # type: ignore[arg-type]
+    assert settings_digest(segment, models) != settings_digest(changed, models)
+
+
+def test_models_count_and_their_folders_do_not(tmp_path: Path) -> None:
+    here = SegmentConfig(model=tmp_path / "a", anatomy=tmp_path)
+    there = SegmentConfig(model=tmp_path / "b", anatomy=tmp_path)
+    assert settings_digest(here, {"lesion": "a"}) == settings_digest(there, {"lesion": "a"})
+    assert settings_digest(here, {"lesion": "a"}) != settings_digest(here, {"lesion": "b"})
+
+
+def test_leftovers_of_a_killed_run_go(tmp_path: Path) -> None:
+    folder = tmp_path / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    for name in (".flairseg-12.nii.gz", ".mask.nii.gz.ab12.tmp", "sub-01_mask.nii.gz"):
+        (folder / name).write_text("")
+    (tmp_path / "sub-02").mkdir()
+    (tmp_path / "sub-02" / ".flairseg-12.nii.gz").write_text("")
+    remove_leftovers(tmp_path, ["01"])
+    assert [path.name for path in folder.iterdir()] == ["sub-01_mask.nii.gz"]
+    assert list((tmp_path / "sub-02").iterdir())  # another run may be at it

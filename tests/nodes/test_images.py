@@ -1,0 +1,109 @@
+"""Nodes from image to image, run as Nipype runs them, without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.nifti1 import Nifti1Image
+
+from bids_flairseg.errors import InputError, StorageError
+from bids_flairseg.nodes.files import load, load_array, save
+from bids_flairseg.nodes.fingerprint import fingerprint
+from bids_flairseg.nodes.images import Check, Prepare, Restore
+from bids_flairseg.nodes.results import Measure
+from bids_flairseg.nodes.step import Step
+from bids_flairseg.reports.records import Settings
+from tests.conftest import MakeImage
+
+
+def run(step: Step, folder: Path) -> dict[str, object]:
+    """Run a node in a folder of its own and return its outputs."""
+    place = folder / type(step).__name__
+    place.mkdir()
+    outputs: dict[str, object] = step.run(cwd=str(place)).outputs.get_traitsfree()
+    return outputs
+
+
+@pytest.fixture
+def flair(tmp_path: Path, make_image: MakeImage) -> Path:
+    path = tmp_path / "flair.nii.gz"
+    nib.save(make_image(axes="PSL", tilt=8.0), path)
+    return path
+
+
+def test_check_turns_the_axes_and_says_what_was_read(flair: Path, tmp_path: Path) -> None:
+    outputs = run(Check(flair=str(flair), settings="abc"), tmp_path)
+    image = load(str(outputs["image"]))
+    assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
+    assert outputs["fingerprint"] == fingerprint("abc", flair, None)
+    assert outputs["warnings"] == []
+
+
+def test_check_refuses_what_is_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "flair.nii.gz"
+    path.write_text("text")
+    with pytest.raises(InputError, match=r"flair\.nii\.gz"):
+        run(Check(flair=str(path), settings=""), tmp_path)
+
+
+def test_prepare_is_zero_outside_the_brain(flair: Path, tmp_path: Path) -> None:
+    image = load(str(run(Check(flair=str(flair), settings=""), tmp_path)["image"]))
+    mask = np.asarray(image.dataobj) > 60
+    brain = save(Nifti1Image(mask.astype(np.uint8), image.affine), tmp_path / "brain.nii")
+    step = Prepare(
+        image=str(tmp_path / "Check" / "image.nii"),
+        brain=brain,
+        voxel_size_mm=5.0,
+        normalisation="zscore",
+    )
+    prepared = load(str(run(step, tmp_path)["image"]))
+    data = np.asarray(prepared.dataobj)
+    inside = data[data != 0]
+    assert np.allclose(nib.affines.voxel_sizes(prepared.affine), 5.0)
+    assert inside.mean() == pytest.approx(0, abs=1e-4)
+    assert inside.std() == pytest.approx(1, abs=1e-4)
+    assert data[0, 0, 0] == 0
+
+
+def test_restore_brings_every_voxel_home(flair: Path, tmp_path: Path) -> None:
+    native = np.asarray(Nifti1Image.from_filename(flair).dataobj)
+    image = load(str(run(Check(flair=str(flair), settings=""), tmp_path)["image"]))
+    probability = Nifti1Image(np.asarray(image.dataobj) / 200, image.affine)
+    ones = Nifti1Image(np.ones(image.shape, np.uint8), image.affine)
+    step = Restore(
+        flair=str(flair),
+        probability=save(probability, tmp_path / "p.nii"),
+        brain=save(ones, tmp_path / "b.nii"),
+        classes=save(ones, tmp_path / "c.nii"),
+    )
+    outputs = run(step, tmp_path)
+    assert np.allclose(load_array(str(outputs["probability"])), native / 200, atol=1e-4)
+
+
+def test_measure_cuts_at_the_threshold(tmp_path: Path) -> None:
+    probability = np.zeros((12, 12, 12), np.float32)
+    probability[2:5, 2:5, 2:5], probability[8, 8, 8] = 0.7, 0.4
+    image = Nifti1Image(probability, np.eye(4))
+    ones = save(Nifti1Image(np.ones((12, 12, 12), np.uint8), np.eye(4)), tmp_path / "ones.nii")
+    step = Measure(
+        probability=save(image, tmp_path / "p.nii"),
+        brain=ones,
+        classes=ones,
+        settings=Settings("m", "0" * 64, threshold=0.5, min_lesion_ml=0.001),
+        scan_warnings=["odd sidecar"],
+        file_warnings=["no units"],
+    )
+    outputs = run(step, tmp_path)
+    lesions = load_array(str(outputs["lesions"]))
+    assert np.array_equal(lesions > 0, probability >= 0.5)
+    text = Path(str(outputs["measures"])).read_text()
+    assert "odd sidecar" in text
+    assert '"lesion_count": "1"' in text
+
+
+def test_gone_intermediate_file_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="work folder"):
+        load(tmp_path / "gone.nii")
