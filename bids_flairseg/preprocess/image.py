@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -239,7 +240,7 @@ def _check_contents(data: NDArray[np.float32], path: Path) -> None:
 
 def _float_header(layout: Layout) -> Nifti1Header:
     """Return the header for float32 voxels; nibabel keeps its qform, sform and codes."""
-    header: Nifti1Header = layout.header.copy()
+    header: Nifti1Header = layout.header.as_byteswapped(sys.byteorder)
     header.set_data_dtype(np.float32)
     header["scl_slope"], header["scl_inter"] = 1, 0
     return header
