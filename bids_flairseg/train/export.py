@@ -48,7 +48,7 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
     model : keras.Model
         float32.
     """
-    trained = compiled(recipe, 1)
+    trained = compiled(recipe, recipe.warm_up_steps + 1)
     load_state(run / "state.npz", trained)
     trained.optimizer.finalize_variable_values(trained.trainable_variables)
     keras.mixed_precision.set_global_policy("float32")

@@ -112,7 +112,8 @@ def save_state(path: Path, model: keras.Model) -> None:
     arrays = {f"model{i}": np.asarray(v) for i, v in enumerate(model.get_weights())}
     variables = model.optimizer.variables
     arrays |= {
-        f"optimizer{i}": keras.ops.convert_to_numpy(v.value) for i, v in enumerate(variables)
+        f"optimizer{i}": keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(v))
+        for i, v in enumerate(variables)
     }
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
