@@ -70,6 +70,7 @@ class _FindBrainOutput(TraitedSpec):
     brain = File(desc="uint8 mask on the grid of the image")
     classes = File(desc="uint8 anatomy classes on the grid of the image")
     source = traits.Str(desc="network, supplied or stripped")
+    warnings = traits.List(traits.Str, desc="what is unusual about image and brain")
 
 
 class FindBrain(_NetworkStep):
@@ -81,6 +82,7 @@ class FindBrain(_NetworkStep):
         """Do the step, see `Step.work`."""
         from bids_flairseg.model.predict import predict
         from bids_flairseg.preprocess.image import load_flair
+        from bids_flairseg.preprocess.quality import quality_hints
         from bids_flairseg.preprocess.skull import find_brain
 
         network, _ = self.network()
@@ -88,13 +90,15 @@ class FindBrain(_NetworkStep):
         def classify(volume: NDArray[np.float32]) -> NDArray[np.float32]:
             return predict(network.apply, volume, network.config, memory_bytes=self.memory_bytes)
 
+        image = load(self.inputs.image)
         supplied = load_flair(Path(self.inputs.supplied)).image if self.inputs.supplied else None
         multiple = network.config.architecture.multiple
-        brain = find_brain(load(self.inputs.image), classify, supplied=supplied, multiple=multiple)
+        brain = find_brain(image, classify, supplied=supplied, multiple=multiple)
         return {
             "brain": save(brain.mask, folder / "brain.nii"),
             "classes": save(brain.classes, folder / "classes.nii"),
             "source": brain.source,
+            "warnings": list(quality_hints(image, np.asarray(brain.mask.dataobj) > 0)),
         }
 
 

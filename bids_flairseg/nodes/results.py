@@ -27,6 +27,7 @@ class _MeasureInput(StepInput):
     settings = traits.Any(mandatory=True, desc="Settings of the report")
     scan_warnings = traits.List(traits.Str, desc="what is unusual about the files around it")
     file_warnings = traits.List(traits.Str, desc="what is unusual about its file")
+    brain_warnings = traits.List(traits.Str, desc="what is unusual about image and brain")
 
 
 class _MeasureOutput(TraitedSpec):
@@ -42,7 +43,8 @@ class Measure(Step):
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Do the step, see `Step.work`."""
         image = load(self.inputs.probability)
-        warnings = [*self.inputs.scan_warnings, *self.inputs.file_warnings]
+        inputs = self.inputs
+        warnings = [*inputs.scan_warnings, *inputs.file_warnings, *inputs.brain_warnings]
         lesions, content = _measure(
             load_array(self.inputs.probability),
             load_array(self.inputs.brain) > 0,

@@ -45,9 +45,13 @@ class Pages:
         row : Row
             The scan.
         """
+        scan = self._scans[row.scan]
+        report = last_report(self._output_dir, scan)
         if row.status is Status.FAILED:
             self._failed[row.scan] = row
-        self.write(self._scans[row.scan].participant)
+        elif report is not None:
+            _log_result(report)
+        self.write(scan.participant)
 
     def write(self, participant: str, crash_files: Mapping[str, str] | None = None) -> None:
         """Write one page: all finished scans of the participant, and those that failed now.
@@ -102,6 +106,15 @@ class Pages:
             error=row.failure.text if row.failure else "It failed without a word.",
             crash_file=crash_file,
         )
+
+
+def _log_result(report: ScanReport) -> None:
+    volume, count = report.number("lesion_volume_ml"), report.number("lesion_count")
+    LOGGER.info("%s: %.2f ml in %d lesions", report.name, volume or 0, count or 0)
+    if report.settings is not None and report.settings.brain == "stripped":
+        LOGGER.info("%s: the image is skull-stripped already and taken as it is", report.name)
+    for warning in report.warnings:
+        LOGGER.warning("%s: %s", report.name, warning)
 
 
 def find_crash_files(output_dir: Path, scans: Iterable[Scan], *, since: float) -> dict[str, str]:

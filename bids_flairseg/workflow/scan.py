@@ -147,6 +147,7 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
         (segment, restore, [("probability", "probability")]),
         (find_brain, restore, [("brain", "brain"), ("classes", "classes")]),
         (check, measure, [("warnings", "file_warnings")]),
+        (find_brain, measure, [("warnings", "brain_warnings")]),
         (restore, measure, [*found, ("classes", "classes")]),
         (measure, plot, [("lesions", "lesions")]),
         (restore, plot, [("brain", "brain")]),
