@@ -14,7 +14,8 @@ from scipy import ndimage
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field
 
-_MUSCLE, _SKIN, _EYES, _BONE = 507, 511, 506, (515, 516)
+MUSCLE, EYES = 507, 506
+_SKIN, _BONE = 511, (515, 516)
 
 
 def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
@@ -64,10 +65,10 @@ def _outside(signals: NDArray[np.float32], rng: Rng, *, wide: bool) -> None:
     if wide:
         return
     fat_suppressed = rng.random() < 0.5
-    signals[_MUSCLE] = rng.uniform(0.1, 0.8)
+    signals[MUSCLE] = rng.uniform(0.1, 0.8)
     signals[_SKIN] = rng.uniform(0.1, 0.6) if fat_suppressed else rng.uniform(0.7, 2.5)
     signals[list(_BONE)] = rng.uniform(0.02, 0.35, len(_BONE))
-    signals[_EYES] = rng.uniform(0.03, 0.5)
+    signals[EYES] = rng.uniform(0.03, 0.5)
 
 
 def paint(
