@@ -196,10 +196,17 @@ def configure_logging(verbosity: int | None = None) -> Console | None:
     return console
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that a full disk cannot turn into tracebacks on the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
+        return
+
+
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Send the log to a file as well, Nipype's part included."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

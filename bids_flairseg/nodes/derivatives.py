@@ -84,26 +84,38 @@ def write_scan(
     """
     last = sidecar_path(paths.stats)
     last.unlink(missing_ok=True)  # from here on, and until it is back, the scan is not done
-    _write_images(paths, found)
-    write_table(paths, "lesion_table", found.table)
-    write_table(paths, "stats", [found.stats])
-    sidecars = build_sidecars(paths, _processing(settings, found.warnings))
-    content = sidecars.pop(last)
-    for path, sidecar in sidecars.items():
-        write_json(path, sidecar)
-    figures = _write_figures(paths, found.figures)
-    report = ScanReport(
+    try:
+        _write_images(paths, found)
+        write_table(paths, "lesion_table", found.table)
+        write_table(paths, "stats", [found.stats])
+        sidecars = build_sidecars(paths, _processing(settings, found.warnings))
+        content = sidecars.pop(last)
+        for path, sidecar in sidecars.items():
+            write_json(path, sidecar)
+        report = _report(paths, found, settings, versions)
+        write_json(last, {**content, FINGERPRINT: fingerprint, REPORT: asdict(report)})
+    except BaseException:
+        # Half of the files, or those of two runs mixed, would be worse than none.
+        for path in paths.files():
+            path.unlink(missing_ok=True)
+        raise
+    return last
+
+
+def _report(
+    paths: ScanPaths, found: Found, settings: Settings, versions: Mapping[str, str]
+) -> ScanReport:
+    """Write the figures and return what the page says about the scan."""
+    return ScanReport(
         name=paths.scan.name,
         source=(paths.scan.relative_dir / paths.scan.flair.name).as_posix(),
         stats=found.stats,
         lesions=found.table,
-        figures=figures,
+        figures=_write_figures(paths, found.figures),
         settings=settings,
         versions=versions,
         warnings=found.warnings,
     )
-    write_json(last, {**content, FINGERPRINT: fingerprint, REPORT: asdict(report)})
-    return last
 
 
 def _write_images(paths: ScanPaths, found: Found) -> None:

@@ -17,8 +17,9 @@ from bids_flairseg.errors import FlairsegError, InputError, OutputError, Storage
 LOGGER = logging.getLogger(__name__)
 
 FAILURE_FILE = "failure.json"
+#: Numbers of system errors that mean a full disk or a used-up quota.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def describe(error: BaseException) -> Failure:
         return Failure(str(error), error.exit_code)
     if isinstance(error, MemoryError):
         return Failure("Not enough memory. Lower --nprocs, or take --inference windows.")
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in FULL:
         return Failure(
             f"{error.filename or 'a file'}: cannot be written, the disk is full. "
             "Make room and run the same command again.",

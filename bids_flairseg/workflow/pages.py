@@ -110,7 +110,8 @@ class Pages:
 
 def _log_result(report: ScanReport) -> None:
     volume, count = report.number("lesion_volume_ml"), report.number("lesion_count")
-    LOGGER.info("%s: %.2f ml in %d lesions", report.name, volume or 0, count or 0)
+    word = "lesion" if count == 1 else "lesions"
+    LOGGER.info("%s: %.2f ml in %d %s", report.name, volume or 0, count or 0, word)
     if report.settings is not None and report.settings.brain == "stripped":
         LOGGER.info("%s: the image is skull-stripped already and taken as it is", report.name)
     for warning in report.warnings:

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from nipype.pipeline.engine import Node
 
-from bids_flairseg.nodes.step import Failure, read_failure
+from bids_flairseg.errors import StorageError
+from bids_flairseg.nodes.step import FULL, Failure, read_failure
 
 STEPS: Mapping[str, str] = {
     "check": "checking the image",
@@ -126,7 +127,7 @@ class Board:
             self._display.step(row)
 
     def _fail(self, row: Row, node: Node) -> None:
-        row.failure = read_failure(Path(node.output_dir())) or Failure(_last_words(node))
+        row.failure = read_failure(Path(node.output_dir())) or _guess_failure(node)
         self._finish(row, Status.FAILED)
 
     def _finish(self, row: Row, status: Status) -> None:
@@ -136,8 +137,20 @@ class Board:
         self._display.finished(row)
 
 
-def _last_words(node: Node) -> str:
-    """Take the last line of a failed node's traceback."""
+def _guess_failure(node: Node) -> Failure:
+    """Tell from its traceback why a node failed that could not say so itself."""
     text = "".join(getattr(node, "_traceback", None) or [])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else f"The step {node.name!r} failed without a word."
+    last = lines[-1] if lines else f"The step {node.name!r} failed without a word."
+    if any(f"[Errno {number}]" in text for number in FULL):
+        return Failure(
+            f"The disk is full ({last}). Make room and run the same command again.",
+            StorageError.exit_code,
+        )
+    if not Path(node.base_dir).is_dir() or "[Errno 2]" in text:
+        return Failure(
+            f"{node.base_dir}: the work folder, or a part of it, vanished during the run. Leave "
+            "it alone, and run the same command again.",
+            StorageError.exit_code,
+        )
+    return Failure(last)

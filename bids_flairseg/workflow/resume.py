@@ -13,38 +13,30 @@ from bids_flairseg.nodes.derivatives import read_fingerprint
 from bids_flairseg.nodes.fingerprint import fingerprint
 from bids_flairseg.workflow.locks import ParticipantLocks
 from bids_flairseg.workflow.progress import Row, Status
+from bids_flairseg.workflow.scan import Plan
 
 LOGGER = logging.getLogger(__name__)
 
 
-def open_rows(
-    scans: Iterable[Scan],
-    output_dir: Path,
-    locks: ParticipantLocks,
-    *,
-    settings: str,
-    overwrite: bool,
-) -> list[tuple[Scan, Row]]:
+def open_rows(scans: Iterable[Scan], plan: Plan, locks: ParticipantLocks) -> list[tuple[Scan, Row]]:
     """Tell for each scan whether it is to be done.
 
     Parameters
     ----------
     scans : iterable of Scan
         All of the run.
-    output_dir : Path
-        Where results are looked for.
+    plan : Plan
+        Where results are looked for, with what settings they count as done, and whether
+        they are to be made again all the same.
     locks : ParticipantLocks
         Whoever is taken by another run is left to it.
-    settings : str
-        Digest of all settings that change the numbers.
-    overwrite : bool
-        Do finished scans again.
 
     Returns
     -------
     list of (Scan, Row)
         Rows are waiting, unchanged or in another run.
     """
+    output_dir = plan.config.dataset.output_dir
     free: dict[str, bool] = {}
     rows = []
     for scan in scans:
@@ -53,7 +45,7 @@ def open_rows(
         row = Row(scan.name)
         if not free[scan.participant]:
             row.status = Status.ELSEWHERE
-        elif not overwrite and is_done(scan, output_dir, settings=settings):
+        elif not plan.config.overwrite and is_done(scan, output_dir, settings=plan.settings_digest):
             row.status = Status.UNCHANGED
         rows.append((scan, row))
     return rows

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 
@@ -59,24 +58,23 @@ def run_participants(config: RunConfig, record: Record, console: Console | None 
     started = time.time()
     models = read_models(config.segment)
     record.save(models={"lesion": models.lesion.record(), "anatomy": models.anatomy.record()})
-    executor = choose_executor(config)
-    plan = make_plan(config, models)
-    with _session(config, record, executor) as (crew, locks):
-        scans = find_valid_scans(config.dataset)
-        prepare_output_dir(config.dataset.output_dir, _dataset_info(config, models))
-        rows = open_rows(
-            scans,
-            config.dataset.output_dir,
-            locks,
-            settings=plan.settings_digest,
-            overwrite=config.overwrite,
-        )
-        pages = Pages(config.dataset.output_dir, scans, record.content["run"]["command"])
-        _announce(rows, config)
-        _work(plan, rows, pages, executor=executor, crew=crew, console=console)
-    crash_files = find_crash_files(config.dataset.output_dir, scans, since=started)
-    pages.complete(crash_files)
-    return _conclude(config, record, rows, console)
+    plan, executor = make_plan(config, models), choose_executor(config)
+    output_dir = config.dataset.output_dir
+    rows: list[tuple[Scan, Row]] = []
+    try:
+        with _session(config, record, executor) as (crew, locks):
+            scans = find_valid_scans(config.dataset)
+            prepare_output_dir(output_dir, _dataset_info(config, models))
+            rows = open_rows(scans, plan, locks)
+            pages = Pages(output_dir, scans, record.content["run"]["command"])
+            _announce(rows, config)
+            _work(plan, rows, pages, executor=executor, crew=crew, console=console)
+        pages.complete(find_crash_files(output_dir, scans, since=started))
+        record.save(result=_result(rows))
+    finally:  # after a signal, or on a full disk, too
+        if rows:
+            _print_summary(config, record, rows, console)
+    return exit_code([row for _, row in rows])
 
 
 def make_plan(config: RunConfig, models: Models) -> Plan:
@@ -173,27 +171,20 @@ def _work(
         execute(plan, [scan for scan, _ in todo], board, executor=executor, crew=crew)
 
 
-def _conclude(
+def _result(rows: Sequence[tuple[Scan, Row]]) -> dict[str, int]:
+    """Count what the record says of the outcome."""
+    states = [row.status for _, row in rows]
+    counts = {str(status): states.count(status) for status in Status if status in states}
+    return {"exit_code": exit_code([row for _, row in rows]), **counts}
+
+
+def _print_summary(
     config: RunConfig,
     record: Record,
-    rows: Iterable[tuple[Scan, Row]],
+    rows: Sequence[tuple[Scan, Row]],
     console: Console | None,
-) -> int:
-    """Show the summary, complete the record, return the exit code."""
+) -> None:
     output_dir = config.dataset.output_dir
     table = [(row, last_report(output_dir, scan)) for scan, row in rows]
-    code = exit_code([row for row, _ in table])
-    states = [row.status for row, _ in table]
-    record.save(
-        result={
-            "exit_code": code,
-            **{str(status): states.count(status) for status in Status if status in states},
-        }
-    )
-    text = summarise(table, output_dir=output_dir, log_file=_log_file(record))
+    text = summarise(table, output_dir=output_dir, log_file=record.folder / "flairseg.log")
     (console or Console(width=200)).print(text, highlight=False, soft_wrap=True)
-    return code
-
-
-def _log_file(record: Record) -> Path:
-    return record.folder / "flairseg.log"

@@ -83,7 +83,7 @@ def _cells(row: Row, report: ScanReport | None) -> tuple[str, str, str, str]:
 
 
 def _state(row: Row, report: ScanReport | None) -> str:
-    if row.status is Status.WAITING:
+    if row.status in (Status.WAITING, Status.RUNNING):
         return "not done"
     warnings = len(report.warnings) if report and row.status is Status.DONE else 0
     if not warnings:

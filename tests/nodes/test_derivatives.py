@@ -99,6 +99,7 @@ def test_scan_that_is_written_again_is_not_done_meanwhile(
     with pytest.raises(KeyboardInterrupt):
         write(paths, found)
     assert read_fingerprint(paths) is None
+    assert not [path for path in paths.files() if path.exists()]
 
 
 def test_figure_of_an_earlier_run_goes(paths: ScanPaths, found: Found) -> None:

@@ -17,7 +17,12 @@ from bids_flairseg.workflow.summary import exit_code, summarise
 
 
 def make_node(scan: str, step: str, folder: Path) -> SimpleNamespace:
-    return SimpleNamespace(fullname=f"wf.{scan}.{step}", name=step, output_dir=lambda: str(folder))
+    return SimpleNamespace(
+        fullname=f"wf.{scan}.{step}",
+        name=step,
+        base_dir=str(folder),
+        output_dir=lambda: str(folder),
+    )
 
 
 @pytest.fixture
@@ -61,6 +66,24 @@ def test_failure_without_words_has_the_last_line_of_its_traceback(
     node._traceback = ["Traceback\n", "  File x\n", "KeyError: 'y'\n"]
     board(node, "exception")
     assert finished[0].failure == Failure("KeyError: 'y'")
+
+
+@pytest.mark.parametrize(
+    ("last", "word"),
+    [
+        ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("OSError: [Errno 2] No such file: 'result_check.pklz'", "vanished"),
+    ],
+)
+def test_trouble_with_the_disk_is_told_as_such(
+    board: Board, finished: list[Row], tmp_path: Path, last: str, word: str
+) -> None:
+    node = make_node("sub-02", "check", tmp_path)
+    node._traceback = [f"Traceback\n{last}\n"]
+    board(node, "exception")
+    assert finished[0].failure is not None
+    assert finished[0].failure.exit_code == 74
+    assert word in finished[0].failure.text
 
 
 @pytest.mark.parametrize(
