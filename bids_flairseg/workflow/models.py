@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,9 +18,12 @@ from bids_flairseg.model.bundle import (
     check_bundle,
     read_card,
 )
+from bids_flairseg.model.memory import prediction_bytes
 from bids_flairseg.reports.records import Settings
 
 ANATOMY_CLASSES = 7
+LIBRARIES_GB = 0.9
+BRAIN_MM, HEAD_MM = (160.0, 192.0, 176.0), (256.0, 256.0, 256.0)
 PACKAGES: Mapping[str, str] = {
     "TensorFlow": "tensorflow",
     "Keras": "keras",
@@ -54,6 +58,27 @@ class Model:
     sha256: str
     fingerprint: str
     licence: str
+
+    def memory_gb(self, inference: str = "auto") -> float:
+        """Estimate the memory of a process that applies it to a large head.
+
+        Parameters
+        ----------
+        inference : str
+            ``windows`` for one window at a time.
+
+        Returns
+        -------
+        float
+            GB (10^9 bytes), what the libraries take included.
+        """
+        architecture, edge = self.config.architecture, self.config.preprocessing.voxel_size_mm
+        field = BRAIN_MM if self.config.preprocessing.brain_only else HEAD_MM
+        if inference == "windows":
+            field = (self.config.inference.window * edge,) * 3
+        step = architecture.multiple
+        x, y, z = (math.ceil(length / edge / step) * step for length in field)
+        return LIBRARIES_GB + prediction_bytes(architecture, (x, y, z)) / 1e9
 
     def record(self) -> dict[str, Any]:
         """Return what the run's record says about it."""

@@ -94,6 +94,10 @@ def make_plan(config: RunConfig, models: Models) -> Plan:
         settings_digest=settings_digest(config.segment, models.fingerprints),
         versions=software_versions(n4=config.segment.n4),
         memory_gb=memory_gb(config.resources),
+        network_gb={
+            "lesion": models.lesion.memory_gb(config.segment.inference),
+            "anatomy": models.anatomy.memory_gb(),
+        },
     )
 
 

@@ -20,13 +20,11 @@ from bids_flairseg.reports.records import Settings
 
 #: Version within the name, so that no result of another version is taken from the work folder.
 WORKFLOW = f"flairseg_{__version__.replace('.', '_')}_wf"
-#: Memory of each step in GB for a head of 256^3 voxels of 1 mm, by its node's name.
+#: Memory of the steps without a network in GB, for a head of 256^3 voxels of 1 mm.
 MEMORY_GB: Mapping[str, float] = {
     "check": 0.6,
-    "find_brain": 2.0,
     "n4": 2.0,
     "prepare": 0.8,
-    "segment": 4.0,
     "restore": 0.8,
     "measure": 1.0,
     "plot": 0.8,
@@ -52,6 +50,8 @@ class Plan:
         Versions of the software by name.
     memory_gb : float
         What all steps together may take.
+    network_gb : mapping of str to float
+        What a step with a network takes, by the model's role.
     """
 
     config: RunConfig
@@ -60,6 +60,7 @@ class Plan:
     settings_digest: str
     versions: Mapping[str, str]
     memory_gb: float
+    network_gb: Mapping[str, float]
 
 
 def init_flairseg_wf(plan: Plan, scans: Iterable[Scan]) -> Workflow:
@@ -164,8 +165,7 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
 
 def _insert_n4(workflow: Workflow, make: _NodeMaker, check: Node, find_brain: Node) -> Node:
     """Correct the bias field between the check and the preparation."""
-    n4 = make(CorrectBias, "n4")
-    n4.n_procs = make.plan.config.resources.omp_nthreads
+    n4 = make(CorrectBias, "n4", n_procs=make.plan.config.resources.omp_nthreads)
     workflow.connect([(check, n4, [("image", "image")]), (find_brain, n4, [("brain", "brain")])])
     return n4
 
@@ -177,14 +177,22 @@ class _NodeMaker:
         self.plan = plan
         self._scan = scan
 
-    def __call__(self, interface: type[Step], name: str, **inputs: Any) -> Node:
+    def __call__(
+        self,
+        interface: type[Step],
+        name: str,
+        *,
+        mem_gb: float | None = None,
+        n_procs: int = 1,
+        **inputs: Any,
+    ) -> Node:
         inputs["flair"] = self._scan.flair
         plain = {key: str(v) if isinstance(v, Path) else v for key, v in inputs.items()}
         return Node(
             interface(**plain),
             name=name,
-            mem_gb=min(MEMORY_GB[name], self.plan.memory_gb),
-            n_procs=1,
+            mem_gb=min(MEMORY_GB[name] if mem_gb is None else mem_gb, self.plan.memory_gb),
+            n_procs=n_procs,
             # Write runs always, whatever it says here; see there.
             overwrite=True if self.plan.config.overwrite else None,
         )
@@ -193,14 +201,14 @@ class _NodeMaker:
         resources, segment = self.plan.config.resources, self.plan.config.segment
         if resources.memory_mb is not None:
             inputs["memory_mb"] = resources.memory_mb
-        node = self(
+        return self(
             interface,
             name,
+            mem_gb=self.plan.network_gb[role],
+            n_procs=resources.omp_nthreads,
             bundle=segment.model if role == "lesion" else segment.anatomy,
             fingerprint=self.plan.models[role],
             nthreads=resources.omp_nthreads,
             device=resources.device,
             **inputs,
         )
-        node.n_procs = resources.omp_nthreads
-        return node
