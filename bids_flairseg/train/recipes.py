@@ -77,7 +77,9 @@ class Recipe:
         target_crop = _fit(np.asarray(target[box]), self.crop)
         if rng.random() < 0.5:
             image_crop, target_crop = image_crop[::-1], target_crop[::-1]
-        return _shade(rng, image_crop, self.voxel_mm), np.ascontiguousarray(target_crop)
+        lesion = self.network.classes == 1
+        shaded = _shade(rng, image_crop, self.voxel_mm, normalised=lesion)
+        return shaded, np.ascontiguousarray(target_crop)
 
 
 def _random_box(
@@ -103,18 +105,36 @@ def _fit(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
     return np.pad(array, margin)
 
 
-def _shade(rng: Rng, image: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:
-    """Small changes of gain, offset, bias and noise; the zero background stays zero."""
-    inside = image != 0
+# Where white matter lies above zero signal, in units of the brain's spread.
+_ZERO = 8.0
+
+
+def _shade(
+    rng: Rng, image: NDArray[np.float32], voxel_mm: float, *, normalised: bool
+) -> NDArray[np.float32]:
+    """Small changes of gain, coil and noise; the zero background stays zero."""
+    zero = np.float32(_ZERO * rng.uniform(0.7, 1.3) if normalised else 0)
+    shaded = (image + zero) * _coil(rng, image.shape, voxel_mm) - zero
+    shaded *= np.float32(np.exp(rng.uniform(-0.1, 0.1)))
     if rng.random() < 0.5:
-        field = smooth_field(rng, image.shape, 80, voxel_mm)
-        image = image * np.exp(rng.uniform(0, 0.06) * field)
-    image = image * np.float32(np.exp(rng.uniform(-0.1, 0.1)))
+        noise = rng.standard_normal(image.shape, np.float32)
+        shaded += np.float32(rng.uniform(0, 0.15 if normalised else 0.05)) * noise
+    return np.where(image != 0, shaded, 0).astype(np.float32)
+
+
+def _coil(rng: Rng, shape: Shape, voxel_mm: float) -> NDArray[np.float32]:
+    """Sensitivity over a crop: a slow field, and brighter or darker outer slices."""
+    gain = np.ones(shape, np.float32)
     if rng.random() < 0.5:
-        image = image + np.float32(rng.uniform(0, 0.06)) * rng.standard_normal(
-            image.shape, np.float32
-        )
-    return np.where(inside, image, 0).astype(np.float32)
+        field = smooth_field(rng, shape, rng.uniform(50, 110), voxel_mm)
+        gain *= np.exp(np.float32(rng.uniform(0, 0.08)) * field)
+    if rng.random() < 0.4:
+        axis = int(rng.choice([2, 2, 2, 0, 1]))
+        position = np.arange(shape[axis]) - rng.integers(shape[axis])
+        ramp = np.clip(position * rng.choice([-1, 1]) * voxel_mm / rng.uniform(10, 40), 0, 1)
+        profile = 1 + rng.uniform(-0.2, 0.4) * ramp.astype(np.float32)
+        gain *= np.expand_dims(profile, tuple(other for other in range(3) if other != axis))
+    return gain
 
 
 _ANATOMY = UNetConfig(

@@ -61,7 +61,7 @@ def anatomy_example(
 
 
 def _add_extras(rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16]) -> None:
-    """Add lesions to half of the heads, orbital fat and flow in the CSF to some."""
+    """Add lesions to half of the heads, and flow in the CSF to some."""
     shape = image.shape
     inside = (labels > 0) & (labels < lb.OUTSIDE_FROM)
     if rng.random() < 0.6:
@@ -72,12 +72,6 @@ def _add_extras(rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16]
         large = contrast.blobs(rng, shape, inside, 1, (12, 35), VOXEL_MM)
         field = 1 + 0.4 * space.smooth_field(rng, shape, 12, VOXEL_MM)
         image += large * (rng.uniform(0.2, 2.4) * np.clip(field, 0.2, 2) - image)
-    eyes = labels == contrast.EYES
-    if eyes.any() and rng.random() < 0.5:  # fat of the orbits, right below the frontal lobes
-        orbit = ndimage.distance_transform_edt(~eyes) * VOXEL_MM
-        fat = (orbit < rng.uniform(6, 22)) & (labels == contrast.MUSCLE)
-        field = space.smooth_field(rng, shape, 10, VOXEL_MM)
-        image[fat] = rng.uniform(0.6, 2.4) * np.clip(1 + 0.25 * field[fat], 0.2, 2)
     if rng.random() < 0.4:
         fluid = labels == lb.CSF[0]
         flow = contrast.blobs(rng, shape, fluid, int(rng.integers(1, 6)), (3, 12), VOXEL_MM)

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field
+from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field, stretch
 
-MUSCLE, EYES = 507, 506
-_SKIN, _BONE = 511, (515, 516)
+_MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
 
 
 def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
@@ -65,10 +64,10 @@ def _outside(signals: NDArray[np.float32], rng: Rng, *, wide: bool) -> None:
     if wide:
         return
     fat_suppressed = rng.random() < 0.5
-    signals[MUSCLE] = rng.uniform(0.1, 0.8)
+    signals[_MUSCLE] = rng.uniform(0.1, 0.8)
     signals[_SKIN] = rng.uniform(0.1, 0.6) if fat_suppressed else rng.uniform(0.7, 2.5)
     signals[list(_BONE)] = rng.uniform(0.02, 0.35, len(_BONE))
-    signals[EYES] = rng.uniform(0.03, 0.5)
+    signals[_EYES] = rng.uniform(0.03, 0.5)
 
 
 def paint(
@@ -94,6 +93,8 @@ def paint(
     """
     image = tissue_signals(rng, wide=wide)[labels]
     _vary(rng, image, labels, voxel_mm)
+    if rng.random() < 0.5:
+        _fill_orbits(rng, image, labels, voxel_mm)
     return _texture(rng, image, voxel_mm)
 
 
@@ -112,6 +113,20 @@ def _vary(
     for numbers, amount in groups:
         spread[list(numbers)] = amount
     image *= np.clip(1 + spread[labels] * slow, 0.2, 3.0)
+
+
+def _fill_orbits(
+    rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16], voxel_mm: float
+) -> None:
+    """Put bright fat around the eyes, right below the frontal lobes."""
+    eyes = labels[::2, ::2, ::2] == _EYES
+    if not eyes.any():
+        return
+    distance = ndimage.distance_transform_edt(~eyes).astype(np.float32) * 2 * voxel_mm
+    near = stretch(distance, image.shape) < rng.uniform(6, 24)
+    fat = near & (labels == _MUSCLE)
+    field = smooth_field(rng, image.shape, 10, voxel_mm)
+    image[fat] = rng.uniform(0.6, 2.4) * np.clip(1 + 0.25 * field[fat], 0.2, 2)
 
 
 def _texture(rng: Rng, image: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:

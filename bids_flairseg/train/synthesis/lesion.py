@@ -250,9 +250,9 @@ def _rough_brain(rng: Rng, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
     distance = space.stretch((signed * 2).astype(np.float32), labels.shape)
     wobble = space.smooth_field(rng, labels.shape, rng.uniform(12, 30), VOXEL_MM)
     limit = rng.uniform(-1.5, 2.5) + rng.uniform(0.2, 1.5) * wobble
-    if rng.random() < 0.15:  # pieces of skull and scalp left over
-        leak = space.smooth_field(rng, labels.shape, 15, VOXEL_MM)
-        limit = limit + 6 * np.clip(leak - 1.2, 0, 1.5)
+    if rng.random() < 0.3:  # pieces of skull, scalp and orbits left over
+        leak = space.smooth_field(rng, labels.shape, 18, VOXEL_MM)
+        limit = limit + rng.uniform(4, 12) * np.clip(leak - 0.8, 0, 1.5)
     mask = distance < limit
     if rng.random() < 0.3:  # tools that leave outer CSF out
         mask &= labels != lb.CSF[0]
