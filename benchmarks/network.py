@@ -204,13 +204,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = check_bundle(chosen.model)
     cases = list(find_cases(chosen.bids, config, chosen.participant))
     if not cases:
-        print(
-            f"{chosen.bids}: no FLAIR with the reference mask (and the brain) that this bundle needs"
-        )
+        print(f"{chosen.bids}: no FLAIR with the reference mask that this bundle needs")
         return 1
-    variants = [
-        v for i, v in enumerate(VARIANTS, 1) if i in (1, *(chosen.only or range(len(VARIANTS) + 1)))
-    ]
+    numbers = {1, *(chosen.only or range(len(VARIANTS) + 1))}
+    variants = [variant for number, variant in enumerate(VARIANTS, 1) if number in numbers]
     start = time.perf_counter()
     device = set_up(chosen.threads, chosen.device)
     started = time.perf_counter()

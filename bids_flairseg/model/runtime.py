@@ -84,6 +84,7 @@ def set_up(nthreads: int, device: str = "auto") -> str:
         raise UsageError(f"--device: expected one of {', '.join(DEVICES)}, found {device}.")
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _quiet_start(), _hidden(_NOT_NEEDED_BY_KERAS):
         import keras
@@ -216,7 +217,7 @@ def _start_tensorflow(nthreads: int) -> int:
 def _count_gpus() -> int:
     import keras
 
-    return len(keras.distribution.list_devices("gpu"))
+    return sum(not name.startswith("cpu") for name in keras.distribution.list_devices())
 
 
 def _device() -> str:
