@@ -33,7 +33,7 @@ $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 
 ifdef BIDS
 demo: $(VENV)/installed
-	$(BIN)/flairseg "$(BIDS)" "$(OUT)" participant
+	$(BIN)/flairseg "$(BIDS)" "$(OUT)" participant -w demo-data/work
 else
 demo: $(VENV)/installed
 	$(BIN)/python -m bids_flairseg.demo make $(DEMO)/bids

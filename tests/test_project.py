@@ -96,6 +96,25 @@ def test_version_is_the_same_everywhere() -> None:
     assert f'"tool-version": "{version}"' in (ROOT / "descriptor.json").read_text()
 
 
+def test_files_that_the_readme_names_exist() -> None:
+    named = re.findall(r"`(bids_flairseg/[^`]+)`", (ROOT / "README.md").read_text())
+    assert named
+    assert [path for path in named if not list(ROOT.glob(path))] == []
+
+
+def test_make_demo_leaves_nothing_beside_its_own_folder() -> None:
+    command = ["make", "--dry-run", "demo", "BIDS=/data/mine"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    (line,) = [text for text in run.stdout.splitlines() if "bin/flairseg" in text]
+    assert line.split()[2:] == ["demo-data/mine", "participant", "-w", "demo-data/work"]
+
+
+def test_the_container_says_what_it_is() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert "ARG FLAIRSEG_CONTAINER_TAG=flairseg" in lines
+    assert "ENV FLAIRSEG_CONTAINER_TAG=${FLAIRSEG_CONTAINER_TAG}" in lines
+
+
 def test_descriptor_follows_the_parser() -> None:
     command = [sys.executable, ".ci/descriptor.py", "--check"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
