@@ -170,6 +170,15 @@ def test_only_our_own_script_may_run(write: Write, scan: ScanReport) -> None:
     assert "default-src 'none'" in str(policy["content"])
 
 
+def test_the_direction_of_sorting_is_drawn_on_what_the_script_makes(
+    write: Write, scan: ScanReport
+) -> None:
+    text = write(scan)
+    made = 'setAttribute("role", "button")' in text
+    styled = re.findall(r'th\[aria-sort="(\w+)"\] \[role="button"\]::after', text)
+    assert (made, styled) == (True, ["ascending", "descending"])
+
+
 def test_pictures_say_what_they_show(write: Write, scan: ScanReport) -> None:
     page = Page(write(scan))
     labels = [svg["aria-label"] for svg in page.named("svg")]
