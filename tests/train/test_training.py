@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-keras = pytest.importorskip("keras")
-
-from bids_flairseg.model.bundle import load_bundle  # noqa: E402
-from bids_flairseg.model.unet import Stage, UNetConfig  # noqa: E402
-from bids_flairseg.train import export, pool, pretrain, recipes  # noqa: E402
-from bids_flairseg.train.losses import binary_loss, class_loss, soft_dice  # noqa: E402
+from bids_flairseg.model.bundle import load_bundle
+from bids_flairseg.model.unet import Stage, UNetConfig
+from bids_flairseg.train import export, pool, pretrain, recipes
+from bids_flairseg.train.losses import binary_loss, class_loss, soft_dice
 
 TINY = recipes.Recipe(
     network=UNetConfig(
