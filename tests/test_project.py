@@ -106,7 +106,7 @@ def test_make_demo_leaves_nothing_beside_its_own_folder() -> None:
     command = ["make", "--dry-run", "demo", "BIDS=/data/mine"]
     run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     (line,) = [text for text in run.stdout.splitlines() if "bin/flairseg" in text]
-    assert line.split()[2:] == ["demo-data/mine", "participant", "-w", "demo-data/work"]
+    assert line.endswith(" participant -w demo-data/work")
 
 
 def test_the_container_says_what_it_is() -> None:
