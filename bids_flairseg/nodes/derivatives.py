@@ -168,6 +168,11 @@ def read_fingerprint(paths: ScanPaths) -> str | None:
     ----------
     paths : ScanPaths
         The scan's files, all of which have to be there.
+
+    Returns
+    -------
+    str or None
+        What `write_scan` was given.
     """
     content = _read(sidecar_path(paths.stats))
     value = content.get(FINGERPRINT)
@@ -185,6 +190,11 @@ def read_report(paths: ScanPaths) -> ScanReport | None:
     ----------
     paths : ScanPaths
         The scan's files.
+
+    Returns
+    -------
+    ScanReport or None
+        With figures that lie in the output folder of `paths`.
     """
     try:
         report = record_from(_read(sidecar_path(paths.stats))[REPORT])

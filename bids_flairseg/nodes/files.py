@@ -22,6 +22,11 @@ def load(path: str | Path) -> Nifti1Image:
     path : str or Path
         Its file.
 
+    Returns
+    -------
+    Nifti1Image
+        Its voxels are read.
+
     Raises
     ------
     StorageError

@@ -67,6 +67,11 @@ def find_brain(
     multiple : int
         Voxels of which each edge of the network's input is a multiple.
 
+    Returns
+    -------
+    Brain
+        Mask, classes, and where the mask comes from.
+
     Raises
     ------
     InputError

@@ -53,6 +53,11 @@ class Crew:
         from_end : bool
             Look for an idle process from the last one on. Steps without a network do, so
             that those with one meet where the networks are loaded already.
+
+        Returns
+        -------
+        Future
+            Of the call.
         """
         order = range(len(self._running))
         index = next(

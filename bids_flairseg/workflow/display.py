@@ -33,6 +33,11 @@ def open_display(total: int, steps: int, console: Console | None) -> LogDisplay 
         Steps of each.
     console : Console or None
         The terminal, if there is one.
+
+    Returns
+    -------
+    LogDisplay or LiveDisplay
+        A context manager.
     """
     return LogDisplay(total) if console is None else LiveDisplay(total, steps, console)
 

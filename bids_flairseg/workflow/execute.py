@@ -62,6 +62,11 @@ def choose_executor(config: RunConfig) -> Executor:
     config : RunConfig
         All settings.
 
+    Returns
+    -------
+    Executor
+        Plugin and arguments.
+
     Raises
     ------
     UsageError

@@ -111,6 +111,11 @@ def read_models(segment: SegmentConfig) -> Models:
     segment : SegmentConfig
         Where they are.
 
+    Returns
+    -------
+    Models
+        Both bundles.
+
     Raises
     ------
     MissingInputError, InputError
@@ -149,6 +154,11 @@ def report_settings(segment: SegmentConfig, models: Models) -> Settings:
         Options.
     models : Models
         Both bundles; the lesion bundle's threshold holds unless the user gave one.
+
+    Returns
+    -------
+    Settings
+        Those of all scans of the run; what differs between scans is still to be filled in.
     """
     lesion = models.lesion.config
     threshold = lesion.inference.threshold if segment.threshold is None else segment.threshold
@@ -174,6 +184,11 @@ def software_versions(*, n4: bool) -> dict[str, str]:
     ----------
     n4 : bool
         Whether ANTsPy has a part in it.
+
+    Returns
+    -------
+    dict of str to str
+        Versions by name.
     """
     packages = {**PACKAGES, **({"ANTsPy": "antspyx"} if n4 else {})}
     versions = {}

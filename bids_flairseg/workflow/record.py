@@ -72,6 +72,11 @@ def start_record(config: RunConfig) -> Record:
     config : RunConfig
         The run.
 
+    Returns
+    -------
+    Record
+        Not yet saved.
+
     Raises
     ------
     OutputError

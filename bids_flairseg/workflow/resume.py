@@ -62,6 +62,11 @@ def is_done(scan: Scan, output_dir: Path, *, settings: str) -> bool:
         Where its results are.
     settings : str
         Digest of all settings that change the numbers.
+
+    Returns
+    -------
+    bool
+        Whether there is nothing to do.
     """
     known = read_fingerprint(ScanPaths(output_dir, scan))
     if known is None:

@@ -86,6 +86,11 @@ def make_plan(config: RunConfig, models: Models) -> Plan:
         All settings.
     models : Models
         Both bundles.
+
+    Returns
+    -------
+    Plan
+        The same for every scan.
     """
     return Plan(
         config=config,

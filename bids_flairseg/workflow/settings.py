@@ -96,6 +96,11 @@ def memory_gb(resources: ResourceConfig) -> float:
     ----------
     resources : ResourceConfig
         With ``memory_mb``, or None for 90 % of the machine's or the container's.
+
+    Returns
+    -------
+    float
+        GB.
     """
     if resources.memory_mb is not None:
         return resources.memory_mb / 1000
