@@ -22,12 +22,12 @@ from bids_flairseg.bids.names import (
     strip_labels,
 )
 from bids_flairseg.config import DatasetConfig
-from bids_flairseg.errors import MissingInputError, NothingToDoError
+from bids_flairseg.errors import MissingInputError, NothingToDoError, UsageError
 
 LOGGER = logging.getLogger(__name__)
 
-#: Name under which ``-d NAME=PATH`` supplies brain masks.
-MASKS = "masks"
+#: Name of the input dataset in BIDS URIs.
+RAW = "raw"
 # A FLAIR with one of these is a derived image, or a phase image: nothing to segment.
 _DERIVED = ("space", "res", "den", "desc", "label", "seg")
 _NO_MAGNITUDE = ("phase", "real", "imag")
@@ -46,7 +46,9 @@ class Scan:
     sidecar : mapping
         Metadata, merged by the inheritance of BIDS.
     brain_mask : Path or None
-        Mask supplied with ``-d masks=PATH``.
+        Mask supplied with ``-d NAME=PATH``.
+    brain_mask_source : str
+        The NAME; empty without a mask.
     warnings : tuple of str
         What was wrong with the files around the image.
     """
@@ -55,6 +57,7 @@ class Scan:
     entities: Mapping[str, str]
     sidecar: Mapping[str, Any] = field(default_factory=dict)
     brain_mask: Path | None = None
+    brain_mask_source: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -95,14 +98,15 @@ def find_scans(dataset: DatasetConfig) -> list[Scan]:
     Raises
     ------
     MissingInputError
-        The dataset, the filter file or the folder of masks is not there.
+        The dataset, the filter file or a derivative is not there.
     UsageError
-        The filter file makes no sense.
+        The filter file makes no sense, or a derivative has the name of the dataset itself.
     InputError
         The index cannot be used.
     NothingToDoError
         No scan is left; the message says what was there.
     """
+    _check_names(dataset.derivatives)
     filters = read_filter(dataset.filter_file)
     present = list_participants(dataset.bids_dir)
     wanted = _choose_participants(dataset, present)
@@ -112,7 +116,16 @@ def find_scans(dataset: DatasetConfig) -> list[Scan]:
     _log_without_scan(wanted, flairs, kept)
     if not kept:
         raise NothingToDoError(_nothing_left(dataset, present, flairs))
-    return _attach_masks(dataset, _read_scans(dataset.bids_dir, kept))
+    return _attach_masks(_read_scans(dataset.bids_dir, kept), dataset.derivatives)
+
+
+def _check_names(derivatives: Mapping[str, Path]) -> None:
+    """Refuse the name by which the outputs link to the dataset itself."""
+    if RAW in derivatives:
+        raise UsageError(
+            f"-d {RAW}={derivatives[RAW]}: expected another name, {RAW} is that of the dataset "
+            f"itself. Say -d masks={derivatives[RAW]}, for instance."
+        )
 
 
 def list_participants(root: Path) -> list[str]:
@@ -255,30 +268,51 @@ def _read_scans(root: Path, flairs: Mapping[Path, BidsName]) -> list[Scan]:
     return scans
 
 
-def _attach_masks(dataset: DatasetConfig, scans: Sequence[Scan]) -> list[Scan]:
-    """Give each scan the brain mask that the user supplied for it."""
-    folder = dataset.derivatives.get(MASKS)
-    if folder is None:
-        return list(scans)
-    attached: list[Scan] = []
+def _attach_masks(scans: Sequence[Scan], derivatives: Mapping[str, Path]) -> list[Scan]:
+    """Give each scan the brain mask that the user supplied for it; the first derivative wins."""
+    attached = list(scans)
+    for name, folder in derivatives.items():
+        masks = _fit_masks(scans, folder)
+        _log_masks(name, folder, masks, attached)
+        attached = [
+            replace(scan, brain_mask=masks[scan.name], brain_mask_source=name)
+            if scan.name in masks and scan.brain_mask is None
+            else scan
+            for scan in attached
+        ]
+    without = [scan.name for scan in attached if scan.brain_mask is None]
+    if 0 < len(without) < len(attached):
+        names = enumerate_some(without, 20)
+        LOGGER.warning("no *_desc-brain_mask.nii.gz for %s; the network makes theirs", names)
+    return attached
+
+
+def _fit_masks(scans: Sequence[Scan], folder: Path) -> dict[str, Path]:
+    """Find the brain masks of one derivative, by the names of the scans that they belong to."""
+    fitting = {}
     for participant, group in groupby(scans, key=lambda scan: scan.participant):
         own = list(group)
         masks = find_brain_masks(folder, [participant])
         others = [scan.entities for scan in own]
         for scan in own:
-            fitting = match_masks(scan.entities, masks, others)
-            attached.append(replace(scan, brain_mask=fitting[0].path) if fitting else scan)
-    _log_masks(folder, attached)
-    return attached
+            found = match_masks(scan.entities, masks, others)
+            if found:
+                fitting[scan.name] = found[0].path
+    return fitting
 
 
-def _log_masks(folder: Path, scans: Sequence[Scan]) -> None:
-    """Say how many scans have a mask and name those that have none."""
-    without = [scan.name for scan in scans if scan.brain_mask is None]
-    LOGGER.info("%s: brain masks for %d of %d scans", folder, len(scans) - len(without), len(scans))
-    if without:
+def _log_masks(name: str, folder: Path, masks: Mapping[str, Path], scans: Sequence[Scan]) -> None:
+    """Say what one derivative gave, and name the scans that had a brain mask before."""
+    if not masks:
         LOGGER.warning(
-            "%s: no *_desc-brain_mask.nii.gz for %s; the network makes theirs",
+            "-d %s=%s: no brain mask (*_desc-brain_mask.nii.gz) of these scans below it, so it "
+            "changes nothing. Check the path, and that the names of masks and scans agree.",
+            name,
             folder,
-            enumerate_some(without, 20),
         )
+        return
+    LOGGER.info("%s: brain masks for %d of %d scans", folder, len(masks), len(scans))
+    twice = [scan.name for scan in scans if scan.name in masks and scan.brain_mask is not None]
+    if twice:
+        names = enumerate_some(twice, 20)
+        LOGGER.warning("-d %s: not used for %s, an earlier derivative has theirs", name, names)

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
-from bids_flairseg.bids.scans import MASKS, Scan
+from bids_flairseg.bids.scans import RAW, Scan
 from bids_flairseg.bids.spec import Columns, load_spec
 
-#: Name of the input dataset in BIDS URIs.
-RAW = "raw"
 #: How a brain mask came about, by key.
 BRAIN_MASK_METHODS: Mapping[str, str] = {
     "network": "Filled envelope of the classes of the anatomy network, found on the FLAIR",
@@ -96,7 +94,7 @@ def input_uri(scan: Scan, path: Path | None = None) -> str:
         return f"bids:{RAW}:{(scan.relative_dir / scan.flair.name).as_posix()}"
     parts = path.parts
     last = len(parts) - 1 - parts[::-1].index(f"sub-{scan.participant}")
-    return f"bids:{MASKS}:{'/'.join(parts[last:])}"
+    return f"bids:{scan.brain_mask_source}:{'/'.join(parts[last:])}"
 
 
 def output_uri(paths: ScanPaths, kind: str) -> str:

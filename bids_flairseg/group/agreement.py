@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from bids_flairseg.bids.masks import Mask, find_references, match_masks
 from bids_flairseg.bids.names import natural_key, strip_labels
-from bids_flairseg.bids.scans import MASKS, list_participants
+from bids_flairseg.bids.scans import list_participants
 from bids_flairseg.config import DatasetConfig
 from bids_flairseg.errors import InputError
 from bids_flairseg.group.pairs import GridError, compare_files
@@ -26,6 +26,9 @@ GRID_MISMATCH = "grid_mismatch"
 UNREADABLE = "unreadable"
 MISSING_PREDICTION = "missing_prediction"
 MISSING_REFERENCE = "missing_reference"
+
+# A derivative of this name holds brain masks for the participant level: no references are missed.
+_BRAIN_MASKS = "masks"
 
 _Item = TypeVar("_Item", Mask, ScanResult)
 
@@ -148,7 +151,7 @@ def compare_all(dataset: DatasetConfig, scans: Sequence[ScanResult]) -> Iterator
         ]
         if masks:
             yield from _compare_folder(Reference(name, folder), masks, scans)
-        elif name != MASKS:
+        elif name != _BRAIN_MASKS:
             LOGGER.warning(
                 "%s: no lesion mask (*_label-lesion_mask.nii.gz or *_label-L_mask.nii.gz) below "
                 "it, so there is nothing to compare with -d %s.",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bids_flairseg.bids.scans import Scan, find_scans
-from bids_flairseg.errors import InputError, MissingInputError, NothingToDoError
+from bids_flairseg.errors import InputError, MissingInputError, NothingToDoError, UsageError
 from tests.bids.conftest import MakeConfig, MakeTree
 
 ONE = "sub-01/anat/sub-01_FLAIR.nii.gz"
@@ -172,10 +172,30 @@ def test_brain_masks_of_the_user_are_attached(
     caplog.set_level(logging.INFO)
     mask = "sub-01/anat/sub-01_desc-brain_mask.nii.gz"
     root, masks = make_tree(ONE, THREE), make_tree(mask, name="masks")
-    one, three = find_scans(make_config(root, derivatives={"masks": masks, "other": root}))
-    assert one.brain_mask == masks / mask
-    assert three.brain_mask is None
+    one, three = find_scans(make_config(root, derivatives={"other": root, "brains": masks}))
+    assert (one.brain_mask, one.brain_mask_source) == (masks / mask, "brains")
+    assert (three.brain_mask, three.brain_mask_source) == (None, "")
     assert "no *_desc-brain_mask.nii.gz for sub-10_ses-B" in caplog.text
+    assert f"-d other={root}: no brain mask" in caplog.text
+    assert "-d brains" not in caplog.text
+
+
+def test_the_first_derivative_with_a_mask_wins(
+    make_tree: MakeTree, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = "sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    derivatives = {name: make_tree(mask, name=name) for name in ("second", "first")}
+    (scan,) = find_scans(make_config(make_tree(ONE), derivatives=derivatives))
+    assert scan.brain_mask == derivatives["second"] / mask
+    assert "-d first: not used for sub-01" in caplog.text
+
+
+def test_no_derivative_takes_the_name_of_the_dataset(
+    make_tree: MakeTree, make_config: MakeConfig
+) -> None:
+    root = make_tree(ONE)
+    with pytest.raises(UsageError, match="expected another name"):
+        find_scans(make_config(root, derivatives={"raw": root}))
 
 
 def test_an_index_is_made_once_and_used_again(

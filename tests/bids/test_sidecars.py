@@ -62,13 +62,15 @@ def test_every_image_and_table_has_a_sidecar(scan: Scan) -> None:
 @pytest.mark.parametrize("method", BRAIN_MASK_METHODS)
 def test_the_origin_of_the_brain_mask_is_told(scan: Scan, method: str) -> None:
     given = replace(
-        scan, brain_mask=Path("/data/sub-01/m/sub-01/ses-A/anat/sub-01_desc-brain_mask.nii")
+        scan,
+        brain_mask=Path("/data/sub-01/m/sub-01/ses-A/anat/sub-01_desc-brain_mask.nii"),
+        brain_mask_source="brains",
     )
     processing = replace(PROCESSING, brain_mask=method)
     content = sidecar(given, "brain_mask", processing)
     assert content["Method"] == BRAIN_MASK_METHODS[method]
     assert ("Model" in content) == (method == "network")
-    masks = "bids:masks:sub-01/ses-A/anat/sub-01_desc-brain_mask.nii"
+    masks = "bids:brains:sub-01/ses-A/anat/sub-01_desc-brain_mask.nii"
     assert (content["Sources"] == [masks]) == (method == "supplied")
     stripped = sidecar(given, "preprocessed", processing)["InputSkullStripped"]
     assert stripped == (method == "stripped")
