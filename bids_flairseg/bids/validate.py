@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def validate_dataset(dataset: DatasetConfig) -> None:
     """Check the input before a run, unless that was switched off.
 
     Only the files of the root and the folders of the wanted participants are looked at, so
-    the time does not grow with the rest of the dataset. What is wrong inside single files is
+    the time does not grow with the rest of the dataset. Folders of the run itself (results,
+    intermediate files, index) may lie in the dataset. What is wrong inside single files is
     logged: the scan that needs them fails by itself later.
 
     Parameters
@@ -197,12 +199,39 @@ def _choose_entries(dataset: DatasetConfig) -> list[Path]:
             f"{dataset.bids_dir}: expected a folder with a BIDS dataset, but it cannot be read "
             f"({error.strerror}). Is it mounted?"
         ) from error
+    others = _NOT_INPUT | _ignored_folders(entries) | _own_folders(dataset)
     return [
         path
         for path in entries
-        if path.name not in _NOT_INPUT
+        if path.name not in others
         and (not participants or not path.name.startswith("sub-") or path.name in participants)
     ]
+
+
+def _own_folders(dataset: DatasetConfig) -> set[str]:
+    """Name the folders of the root that hold what the run itself writes."""
+    root = dataset.bids_dir.resolve()
+    written = (dataset.output_dir, dataset.work_dir, dataset.database_dir)
+    inside = (
+        path.resolve().relative_to(root).parts
+        for path in written
+        if path is not None and path.resolve().is_relative_to(root)
+    )
+    return {parts[0] for parts in inside if parts and not parts[0].startswith("sub-")}
+
+
+def _ignored_folders(entries: Iterable[Path]) -> set[str]:
+    """Name the folders of the root that ``.bidsignore`` lists.
+
+    The validator takes no notice of a line that ends in a slash, as in ``results/``.
+    """
+    folders = [path for path in entries if path.is_dir()]
+    ignored = set()
+    for file in (path for path in entries if path.name == ".bidsignore"):
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            pattern = line.strip().removeprefix("/").removesuffix("**").removesuffix("/")
+            ignored |= {path.name for path in folders if fnmatch(path.name, pattern)}
+    return ignored
 
 
 def _is_content(issue: Issue) -> bool:

@@ -77,9 +77,21 @@ def test_only_the_wanted_participants_are_looked_at(
 
 
 def test_bidsignore_of_the_dataset_counts(make_tree: MakeTree, make_config: MakeConfig) -> None:
-    root = make_tree(ONE, "sub-01/anat/sub-01_copy.nii.gz")
-    (root / ".bidsignore").write_text("*_copy.nii.gz\n")
+    root = make_tree(ONE, "sub-01/anat/sub-01_copy.nii.gz", "old/a.txt", "older/b", "oldest/c")
+    lines = ["# mine", "", "*_copy.nii.gz", "old/", "/older/**", "oldest"]
+    (root / ".bidsignore").write_text("\n".join(lines) + "\n")
     validate_dataset(make_config(root))
+
+
+@pytest.mark.parametrize("place", ["out", "results/flairseg", "derivatives/flairseg"])
+def test_folders_of_the_run_may_lie_in_the_dataset(
+    make_tree: MakeTree, make_config: MakeConfig, place: str
+) -> None:
+    root = make_tree(ONE, f"{place}/logs/1/flairseg.toml", "work/x.txt", "index/y.sqlite")
+    own = {"output_dir": root / place, "work_dir": root / "work", "database_dir": root / "index"}
+    validate_dataset(make_config(root, **own))
+    with pytest.raises(InvalidBidsError):
+        validate_dataset(make_config(root))
 
 
 def test_skipping_skips(tmp_path: Path, make_config: MakeConfig) -> None:
