@@ -25,9 +25,9 @@ class _MeasureInput(StepInput):
     brain = File(mandatory=True)
     classes = File(mandatory=True)
     settings = traits.Any(mandatory=True, desc="Settings of the report")
-    scan_warnings = traits.List(traits.Str, desc="what is unusual about the files around it")
-    file_warnings = traits.List(traits.Str, desc="what is unusual about its file")
-    brain_warnings = traits.List(traits.Str, desc="what is unusual about image and brain")
+    scan_warnings = traits.List(traits.Str, [], usedefault=True, desc="files around the scan")
+    file_warnings = traits.List(traits.Str, [], usedefault=True, desc="its file")
+    brain_warnings = traits.List(traits.Str, [], usedefault=True, desc="image and brain")
 
 
 class _MeasureOutput(TraitedSpec):

@@ -71,6 +71,26 @@ class Crew:
         self._running[index] = future
         return future
 
+    def prepare(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Run a function in the first process without counting it as busy.
+
+        The first step with a network then waits behind the loading of the networks, rather
+        than loading them a second time in another process.
+
+        Parameters
+        ----------
+        function : callable
+            Importable by the workers, as are the arguments.
+        *arguments : object
+            What it is called with.
+
+        Returns
+        -------
+        Future
+            Of the call.
+        """
+        return self._executor(0).submit(function, *arguments)
+
     def _busy(self, index: int) -> bool:
         future = self._running[index]
         return future is not None and not future.done()

@@ -135,7 +135,7 @@ def find_crash_files(output_dir: Path, scans: Iterable[Scan], *, since: float) -
     dict of str to str
         Path relative to the root, by the scan's name.
     """
-    names = {node_name(scan): scan.name for scan in scans}
+    names = {node_name(scan.name): scan.name for scan in scans}
     found = {}
     for path in sorted(log_dir(output_dir).glob("crash-*.txt")):
         if path.stat().st_mtime < since:

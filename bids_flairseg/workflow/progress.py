@@ -13,6 +13,7 @@ from nipype.pipeline.engine import Node
 
 from bids_flairseg.errors import StorageError
 from bids_flairseg.nodes.step import FULL, Failure, read_failure
+from bids_flairseg.workflow.scan import node_name
 
 STEPS: Mapping[str, str] = {
     "check": "checking the image",
@@ -96,7 +97,7 @@ class Board:
     def __init__(
         self, rows: Iterable[Row], display: Display, on_finished: Callable[[Row], None]
     ) -> None:
-        self.rows = {row.scan: row for row in rows}
+        self.rows = {node_name(row.scan): row for row in rows}
         self._display = display
         self._on_finished = on_finished
 

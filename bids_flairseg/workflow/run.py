@@ -117,7 +117,7 @@ def _session(
     with environment(variables), ParticipantLocks(log_dir(output_dir)) as locks:
         try:
             if executor.is_crew:
-                crew.submit(warm_up, config.resources, config.segment)
+                crew.prepare(warm_up, config.resources, config.segment)
             yield crew, locks
         except BaseException:
             crew.kill()

@@ -83,9 +83,9 @@ def init_flairseg_wf(plan: Plan, scans: Iterable[Scan]) -> Workflow:
     return workflow
 
 
-def node_name(scan: Scan) -> str:
+def node_name(scan: str) -> str:
     """Return a scan's name as Nipype takes it: ``+``, which BIDS labels may hold, it does not."""
-    return scan.name.replace("+", "-")
+    return scan.replace("+", "-")
 
 
 def count_steps(config: RunConfig) -> int:
@@ -136,7 +136,7 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
     if scan.brain_mask is not None:
         check.inputs.brain_mask = find_brain.inputs.supplied = str(scan.brain_mask)
 
-    workflow = Workflow(node_name(scan))
+    workflow = Workflow(node_name(scan.name))
     bias_free = _insert_n4(workflow, make, check, find_brain) if options.n4 else check
     found = [("probability", "probability"), ("brain", "brain")]
     applied = [("inference", "inference"), ("device", "device"), ("precision", "precision")]

@@ -134,3 +134,8 @@ def test_live_display_counts_up_to_all_steps(tmp_path: Path) -> None:
         assert task.completed == task.total == 6
         assert task.description == "2 of 2 scans"
     console.file.close()
+
+
+def test_a_label_with_a_plus_is_found_under_its_node_name() -> None:
+    board = Board([Row("sub-a+b")], LogDisplay(1), lambda row: None)
+    assert board.rows["sub-a-b"].scan == "sub-a+b"

@@ -89,3 +89,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     while psutil.pid_exists(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not psutil.pid_exists(worker)
+
+
+def test_what_follows_the_preparation_meets_it_in_the_same_process(crew: Crew) -> None:
+    prepared = crew.prepare(os.getpid)
+    assert crew.submit(os.getpid).result(60) == prepared.result(60)
