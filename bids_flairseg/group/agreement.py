@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from bids_flairseg.bids.masks import Mask, find_references, match_masks
-from bids_flairseg.bids.names import natural_key, strip_labels
+from bids_flairseg.bids.names import natural_key
 from bids_flairseg.bids.scans import list_participants
 from bids_flairseg.config import DatasetConfig
 from bids_flairseg.errors import InputError
 from bids_flairseg.group.pairs import GridError, compare_files
-from bids_flairseg.group.results import ScanResult, identity
+from bids_flairseg.group.results import ScanResult, Selection, identity
 from bids_flairseg.measure.agreement import Agreement
 from bids_flairseg.measure.stats import as_text
 
@@ -140,17 +140,15 @@ def compare_all(dataset: DatasetConfig, scans: Sequence[ScanResult]) -> Iterator
         One per scan and reference mask; scans without reference and references without
         scan as well. A derivative that holds no lesion mask at all is named in the log.
     """
-    sessions = set(strip_labels(dataset.session_labels, "ses"))
-    asked = set(strip_labels(dataset.participant_labels, "sub"))
+    selection = Selection.of(dataset)
     for name, folder in dataset.derivatives.items():
+        asked = selection.participants
         there = [label for label in list_participants(folder) if not asked or label in asked]
-        masks = [
-            mask
-            for mask in find_references(folder, there)
-            if not sessions or mask.entities.get("ses") in sessions
-        ]
+        masks = find_references(folder, there)
         if masks:
-            yield from _compare_folder(Reference(name, folder), masks, scans)
+            for item in _compare_folder(Reference(name, folder), masks, scans):
+                if item.status != MISSING_PREDICTION or selection.accepts(item.entities):
+                    yield item
         elif name != _BRAIN_MASKS:
             LOGGER.warning(
                 "%s: no lesion mask (*_label-lesion_mask.nii.gz or *_label-L_mask.nii.gz) below "
@@ -190,12 +188,8 @@ def _by_participant(items: Sequence[_Item]) -> dict[str, list[_Item]]:
 
 def _compare(scan: ScanResult, mask: Mask, reference: Reference) -> Comparison:
     """Compare one scan with one reference mask."""
-    predicted = scan.paths.mask
-    if not predicted.exists():
-        reason = "the lesion mask of the scan is gone"
-        return Comparison(scan.entities, reference, mask, MISSING_PREDICTION, reason)
     try:
-        numbers = compare_files(predicted, mask.path)
+        numbers = compare_files(scan.paths.mask, mask.path)
     except GridError as error:
         return Comparison(scan.entities, reference, mask, GRID_MISMATCH, str(error))
     except InputError as error:

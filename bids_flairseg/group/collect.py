@@ -105,7 +105,7 @@ def find_problems(results: Results, participants: Participants) -> list[str]:
     problems = list(results.unreadable)
     for names, text in (
         (results.without_result, "No result (run the participant level for them)"),
-        (results.unfinished, "A mask, but no numbers (run the participant level again)"),
+        (results.unfinished, "Not finished, so left out (run the participant level again)"),
         (results.without_flair, "A result, but no FLAIR in the dataset any more"),
     ):
         if names:

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_flairseg.bids.filters import FlairFilter, read_filter
 from bids_flairseg.bids.names import BidsName, format_stem, natural_key, parse_name, strip_labels
 from bids_flairseg.bids.outputs import ScanPaths, find_results
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.config import DatasetConfig
 from bids_flairseg.errors import InputError
+from bids_flairseg.nodes.derivatives import read_fingerprint
 
 # The column without which a table is no table of a scan's numbers.
 _NEEDED = "lesion_volume_ml"
@@ -56,7 +58,8 @@ class Results:
     unreadable : tuple of str
         Tables that could not be used, each with the reason.
     unfinished : tuple of str
-        Scans that have a mask, but no table of numbers.
+        Scans of whom files are missing: begun, or being written just now. Numbers that they
+        may have are those of another run.
     without_result : tuple of str
         FLAIRs of the dataset without any result.
     without_flair : tuple of str
@@ -68,6 +71,59 @@ class Results:
     unfinished: tuple[str, ...] = ()
     without_result: tuple[str, ...] = ()
     without_flair: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which scans a run is about.
+
+    Attributes
+    ----------
+    participants, sessions : frozenset of str
+        Labels without prefix; none means all.
+    filters : FlairFilter
+        What the filter file asks for.
+    """
+
+    participants: frozenset[str]
+    sessions: frozenset[str]
+    filters: FlairFilter
+
+    @classmethod
+    def of(cls, dataset: DatasetConfig) -> Selection:
+        """Read labels and filter file.
+
+        Parameters
+        ----------
+        dataset : DatasetConfig
+            Where they stand.
+
+        Returns
+        -------
+        Selection
+            What they say together.
+
+        Raises
+        ------
+        MissingInputError
+            The filter file is not there.
+        UsageError
+            The filter file makes no sense.
+        """
+        return cls(
+            frozenset(strip_labels(dataset.participant_labels, "sub")),
+            frozenset(strip_labels(dataset.session_labels, "ses")),
+            read_filter(dataset.filter_file),
+        )
+
+    def accepts(self, entities: Mapping[str, str]) -> bool:
+        """Tell whether a scan is among them; its file may end in either way."""
+        if self.participants and entities.get("sub") not in self.participants:
+            return False
+        if self.sessions and entities.get("ses") not in self.sessions:
+            return False
+        endings = (".nii", ".nii.gz")
+        return any(self.filters.accepts(BidsName(entities, "FLAIR", end)) for end in endings)
 
 
 def identity(entities: Mapping[str, str]) -> dict[str, str]:
@@ -103,25 +159,34 @@ def read_results(dataset: DatasetConfig) -> Results:
     -------
     Results
         Nothing is left out in silence: what has no row is named in the other fields.
+
+    Raises
+    ------
+    MissingInputError
+        The filter file is not there.
+    UsageError
+        The filter file makes no sense.
     """
-    sessions = set(strip_labels(dataset.session_labels, "ses"))
-    labels = strip_labels(dataset.participant_labels, "sub")
-    scans, unreadable, tables = [], [], {}
-    for paths in find_results(dataset.output_dir, labels):
-        if sessions and paths.scan.session not in sessions:
+    selection = Selection.of(dataset)
+    flairs, masks = _find_flairs(dataset, selection), _find_masks(dataset, selection)
+    scans, unreadable, finished = [], [], set()
+    for paths in find_results(dataset.output_dir, selection.participants):
+        if not selection.accepts(paths.scan.entities):
             continue
-        tables[paths.scan.name] = paths
+        if read_fingerprint(paths) is None:
+            masks.add(paths.scan.name)
+            continue
+        finished.add(paths.scan.name)
         try:
             scans.append(ScanResult(paths, read_stats(paths.stats)))
         except InputError as error:
             unreadable.append(str(error))
-    masks, flairs = _find_masks(dataset), _find_flairs(dataset)
     return Results(
         scans=tuple(scans),
         unreadable=tuple(unreadable),
-        unfinished=_sorted(masks - tables.keys()),
-        without_result=_sorted(flairs - tables.keys() - masks),
-        without_flair=_sorted(tables.keys() - flairs) if flairs else (),
+        unfinished=_sorted(masks - finished),
+        without_result=_sorted(flairs - finished - masks),
+        without_flair=_sorted(finished - flairs) if flairs else (),
     )
 
 
@@ -163,39 +228,38 @@ def _is_volume(text: str) -> bool:
         return False
 
 
-def _find_masks(dataset: DatasetConfig) -> set[str]:
-    """Name the scans that have a lesion mask."""
+def _find_masks(dataset: DatasetConfig, selection: Selection) -> set[str]:
+    """Name the wanted scans that have a lesion mask."""
     output = load_spec().outputs["mask"]
     end = "_".join(f"{key}-{label}" for key, label in output.entities.items())
-    found = _named(dataset, dataset.output_dir, f"sub-*_{end}_{output.suffix}{output.extension}")
-    return {
-        format_stem({k: v for k, v in name.entities.items() if k not in output.entities})
-        for name in found
-    }
+    names = _names(dataset.output_dir, f"sub-*_{end}_{output.suffix}{output.extension}")
+    own = (
+        {key: label for key, label in name.entities.items() if key not in output.entities}
+        for name in names
+    )
+    return {format_stem(entities) for entities in own if selection.accepts(entities)}
 
 
-def _find_flairs(dataset: DatasetConfig) -> set[str]:
-    """Name the FLAIRs of the dataset, by folder and file name alone.
+def _find_flairs(dataset: DatasetConfig, selection: Selection) -> set[str]:
+    """Name the wanted FLAIRs of the dataset, by folder and file name alone.
 
     An index of thousands of participants would take most of the group level's time.
     """
     return {
         format_stem(name.entities)
-        for name in _named(dataset, dataset.bids_dir, "sub-*_FLAIR.nii*")
-        if name.extension in {".nii", ".nii.gz"} and not _DERIVED & name.entities.keys()
+        for name in _names(dataset.bids_dir, "sub-*_FLAIR.nii*")
+        if name.extension in {".nii", ".nii.gz"}
+        and not _DERIVED & name.entities.keys()
+        and selection.accepts(name.entities)
     }
 
 
-def _named(dataset: DatasetConfig, root: Path, pattern: str) -> Iterator[BidsName]:
-    """Yield the names of a pattern that belong to the wanted participants and sessions."""
-    participants = set(strip_labels(dataset.participant_labels, "sub"))
-    sessions = set(strip_labels(dataset.session_labels, "ses"))
+def _names(root: Path, pattern: str) -> Iterator[BidsName]:
+    """Yield the names of a pattern in the folders of images."""
     for folder in ("sub-*/anat", "sub-*/ses-*/anat"):
         for path in root.glob(f"{folder}/{pattern}"):
             name = parse_name(path.name)
-            if name is None or (participants and name.entities.get("sub") not in participants):
-                continue
-            if not sessions or name.entities.get("ses") in sessions:
+            if name is not None:
                 yield name
 
 

@@ -74,7 +74,9 @@ def run_group(dataset: DatasetConfig) -> int:
     Raises
     ------
     MissingInputError
-        The output folder or that of a reference is not there.
+        The output folder, that of a reference or the filter file is not there.
+    UsageError
+        The filter file makes no sense.
     OutputError, StorageError
         A table or the page cannot be written.
     """
@@ -114,7 +116,9 @@ def write_group(dataset: DatasetConfig) -> GroupSummary:
     Raises
     ------
     MissingInputError
-        The output folder or that of a reference is not there.
+        The output folder, that of a reference or the filter file is not there.
+    UsageError
+        The filter file makes no sense.
     OutputError, StorageError
         A table or the page cannot be written.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.bids.names import parse_name
-from bids_flairseg.bids.outputs import ScanPaths, write_table
+from bids_flairseg.bids.outputs import ScanPaths, sidecar_path, write_table
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.config import DatasetConfig
+from bids_flairseg.nodes.derivatives import FINGERPRINT
 
 AFFINE = np.array([[-1.0, 0, 0.2, 9], [0, 1.5, 0, -4], [0.1, 0, 3.0, -7], [0, 0, 0, 1]])
 SHAPE = (10, 9, 8)
@@ -60,9 +62,13 @@ def finish(dataset: DatasetConfig) -> Finish:
         flair.parent.mkdir(parents=True, exist_ok=True)
         flair.touch()
         paths = ScanPaths(dataset.output_dir, scan)
+        for path in paths.files():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
         row = {"lesion_volume_ml": 1.5, "lesion_count": 2, "model": "lesion", "threshold": 0.5}
         write_table(paths, "stats", [row | stats])
         save(paths.mask, lesion())
+        sidecar_path(paths.stats).write_text(json.dumps({FINGERPRINT: "ab" * 32}))
         return paths
 
     return make

@@ -76,6 +76,25 @@ def test_a_reference_that_may_mean_two_scans_means_none(
     ]
 
 
+def test_references_of_scans_that_are_not_asked_for_are_not_missed(
+    dataset: DatasetConfig, finish: Finish
+) -> None:
+    finish("sub-1_ses-A_acq-3D")
+    finish("sub-1_ses-A_acq-2D")
+    folder = dataset.derivatives["manual"] / "sub-1"
+    for stem in ("ses-A_acq-3D", "ses-A_acq-2D", "ses-B_acq-3D"):
+        save(folder / stem[:5] / f"anat/sub-1_{stem}_label-L_mask.nii.gz", lesion())
+    file = dataset.bids_dir.parent / "filter.json"
+    file.write_text('{"flair": {"acquisition": "3D"}}')
+    filtered = replace(dataset, filter_file=file)
+    assert [(scan, status) for scan, _, status, _ in compared(filtered)] == [
+        ("sub-1_ses-A_acq-3D", "ok"),
+        ("sub-1_ses-B_acq-3D", "missing_prediction"),
+    ]
+    one_session = replace(filtered, session_labels=("A",))
+    assert [row[0] for row in compared(one_session)] == ["sub-1_ses-A_acq-3D"]
+
+
 def test_own_outputs_may_be_the_reference(dataset: DatasetConfig, finish: Finish) -> None:
     finish("sub-1")
     same = replace(dataset, derivatives={"before": dataset.output_dir})

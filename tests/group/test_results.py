@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from bids_flairseg.bids.outputs import sidecar_path
 from bids_flairseg.config import DatasetConfig
-from bids_flairseg.errors import InputError
+from bids_flairseg.errors import InputError, MissingInputError
 from bids_flairseg.group.results import identity, read_results, read_stats
 from tests.group.conftest import Finish
 
@@ -45,6 +46,36 @@ def test_no_scan_is_lost_in_silence(dataset: DatasetConfig, finish: Finish) -> N
     assert results.unfinished == ("sub-2",)
     assert results.without_result == ("sub-3",)
     assert results.without_flair == ("sub-4",)
+
+
+def test_old_numbers_of_an_unfinished_scan_do_not_count(
+    dataset: DatasetConfig, finish: Finish
+) -> None:
+    sidecar_path(finish("sub-1").stats).unlink()  # while a scan is done again
+    sidecar_path(finish("sub-2").stats).write_text('{"lesion_volume_ml": {}}')
+    sidecar_path(finish("sub-3").stats).write_text('{"Finger')
+    finish("sub-4").preprocessed.unlink()
+    finish("sub-5").mask.unlink()
+    finish("sub-6")
+    results = read_results(dataset)
+    assert [scan.name for scan in results.scans] == ["sub-6"]
+    assert results.unfinished == ("sub-1", "sub-2", "sub-3", "sub-4", "sub-5")
+    assert not results.unreadable + results.without_result + results.without_flair
+
+
+def test_the_filter_file_narrows_everything(dataset: DatasetConfig, finish: Finish) -> None:
+    for stem in ("sub-1_acq-3D", "sub-1_acq-2D", "sub-2_acq-2D", "sub-3_acq-2D"):
+        finish(stem)
+    finish("sub-4_acq-3D").stats.unlink()
+    finish("sub-5_acq-2D").stats.unlink()
+    file = dataset.bids_dir.parent / "filter.json"
+    file.write_text('{"flair": {"acquisition": "3D", "extension": ".nii.gz"}}')
+    results = read_results(replace(dataset, filter_file=file))
+    assert [scan.name for scan in results.scans] == ["sub-1_acq-3D"]
+    assert results.unfinished == ("sub-4_acq-3D",)
+    assert not results.without_result + results.without_flair
+    with pytest.raises(MissingInputError, match=r"gone\.json"):
+        read_results(replace(dataset, filter_file=file.with_name("gone.json")))
 
 
 def test_derived_images_are_no_scans(dataset: DatasetConfig, finish: Finish) -> None:
