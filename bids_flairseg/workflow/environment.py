@@ -40,6 +40,7 @@ def worker_variables(resources: ResourceConfig, cache: Path) -> Mapping[str, str
         "KERAS_HOME": str(cache / "keras"),
         "MPLCONFIGDIR": str(cache / "matplotlib"),
         "MPLBACKEND": "Agg",
+        "TMPDIR": str(cache),  # /tmp and the current folder may be read-only
     }
     if resources.device == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -77,6 +77,7 @@ def _temporary(output_dir: Path) -> Path:
     except OSError:
         pass
     try:
+        output_dir.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".work-", dir=output_dir))
     except OSError as error:
         raise as_output_error(error, output_dir) from error

@@ -93,10 +93,15 @@ class Pages:
         """
         with_failure = {self._scans[name].participant for name in self._failed}
         for participant in dict.fromkeys(scan.participant for scan in self._scans.values()):
-            missing = not report_path(self._output_dir, participant).exists()
-            finished = missing and find_results(self._output_dir, [participant])
-            if participant in with_failure or finished:
+            if participant in with_failure or self._is_outdated(participant):
                 self.write(participant, crash_files)
+
+    def _is_outdated(self, participant: str) -> bool:
+        """Tell whether a page is missing or older than a result that it should show."""
+        page = report_path(self._output_dir, participant)
+        written = page.stat().st_mtime_ns if page.exists() else 0
+        results = find_results(self._output_dir, [participant])
+        return any(paths.stats.stat().st_mtime_ns > written for paths in results)
 
     def _failure(self, row: Row, crash_file: str | None) -> ScanReport:
         scan = self._scans[row.scan]

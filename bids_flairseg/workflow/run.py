@@ -112,7 +112,9 @@ def _session(
 ) -> Iterator[tuple[Crew, ParticipantLocks]]:
     """Give the workers, which load the networks meanwhile, and the locks; end them after."""
     output_dir = config.dataset.output_dir
-    variables = worker_variables(config.resources, config.dataset.work_dir / "cache")
+    cache = config.dataset.work_dir / "cache"
+    cache.mkdir(exist_ok=True)
+    variables = worker_variables(config.resources, cache)
     crew = Crew(executor.processes, log_file=record.folder / "workers.log")
     with environment(variables), ParticipantLocks(log_dir(output_dir)) as locks:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_flairseg import __version__
 from bids_flairseg.bids.scans import Scan
-from bids_flairseg.config import RunConfig
+from bids_flairseg.config import DatasetConfig, RunConfig
 from bids_flairseg.nodes.images import Check, CorrectBias, Prepare, Restore
 from bids_flairseg.nodes.networks import FindBrain, Segment
 from bids_flairseg.nodes.results import Measure, Plot, Write
@@ -78,9 +79,15 @@ def init_flairseg_wf(plan: Plan, scans: Iterable[Scan]) -> Workflow:
     Workflow
         Not connected between scans.
     """
-    workflow = Workflow(WORKFLOW, base_dir=str(plan.config.dataset.work_dir))
+    workflow = Workflow(WORKFLOW, base_dir=str(run_folder(plan.config.dataset)))
     workflow.add_nodes([init_scan_wf(plan, scan) for scan in scans])
     return workflow
+
+
+def run_folder(dataset: DatasetConfig) -> Path:
+    """Return where the nodes work: runs with another input or output never meet there."""
+    both = f"{dataset.bids_dir.resolve()}\n{dataset.output_dir.resolve()}"
+    return dataset.work_dir / hashlib.sha256(both.encode()).hexdigest()[:12]
 
 
 def node_name(scan: str) -> str:
