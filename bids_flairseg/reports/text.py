@@ -18,6 +18,7 @@ REGION_NAMES: Mapping[str, str] = {
     "infratentorial": "Infratentorial",
     "other": "Elsewhere",
 }
+_PROGRAM = "flairseg"
 _REGION_WORDS = {
     "periventricular": "is periventricular",
     "juxtacortical": "is juxtacortical",
@@ -115,8 +116,10 @@ class Methods:
         Names of the scans that this holds for.
     settings : Settings
         Their settings.
+    version : str
+        The flairseg that found them; this one where that was not kept.
     versions : mapping of str to str
-        Their software.
+        Their further software.
     paragraph : str
         Text for a paper.
     references : tuple of str
@@ -125,6 +128,7 @@ class Methods:
 
     scans: tuple[str, ...]
     settings: Settings
+    version: str
     versions: Mapping[str, str]
     paragraph: str
     references: tuple[str, ...]
@@ -143,31 +147,33 @@ def describe_methods(scans: Sequence[ScanReport]) -> list[Methods]:
     list of Methods
         In the order of the first scan of each.
     """
-    groups: dict[tuple[Settings, tuple[tuple[str, str], ...]], list[str]] = {}
+    groups: dict[tuple[Settings, str, tuple[tuple[str, str], ...]], list[str]] = {}
     for scan in scans:
         if scan.settings is not None and scan.error is None:
-            key = (scan.settings, tuple(scan.versions.items()))
-            groups.setdefault(key, []).append(scan.name)
+            version = scan.versions.get(_PROGRAM, __version__)
+            further = tuple(item for item in scan.versions.items() if item[0] != _PROGRAM)
+            groups.setdefault((scan.settings, version, further), []).append(scan.name)
     return [
         Methods(
             scans=tuple(names),
             settings=settings,
+            version=version,
             versions=dict(versions),
-            paragraph=_paragraph(settings, dict(versions)),
-            references=_references(settings),
+            paragraph=_paragraph(settings, version, dict(versions)),
+            references=_references(settings, version),
         )
-        for (settings, versions), names in groups.items()
+        for (settings, version, versions), names in groups.items()
     ]
 
 
-def _paragraph(settings: Settings, versions: Mapping[str, str]) -> str:
+def _paragraph(settings: Settings, version: str, versions: Mapping[str, str]) -> str:
     text = (
         environment()
         .get_template("methods.txt.j2")
         .render(
             settings=settings,
             versions=versions,
-            version=__version__,
+            version=version,
             tools=_TOOLS,
             ventricle_reach_mm=VENTRICLE_REACH_MM,
             cortex_reach_mm=CORTEX_REACH_MM,
@@ -193,8 +199,8 @@ _REFERENCES = {
     "duong": "Duong MT, Rudie JD, Wang J, et al. Convolutional neural network for automated "
     "FLAIR lesion segmentation on clinical brain MR imaging. AJNR Am J Neuroradiol "
     "2019;40(8):1282-1290. doi:10.3174/ajnr.A6138",
-    "flairseg": f"flairseg maintainers. flairseg, version {__version__}: a BIDS App that segments "
-    "and measures hyperintense brain lesions on FLAIR MRI. Computer software.",
+    "flairseg": "flairseg maintainers. flairseg, version {version}: a BIDS App that segments and "
+    "measures hyperintense brain lesions on FLAIR MRI. Computer software.",
     "nipype": "Gorgolewski K, Burns CD, Madison C, et al. Nipype: a flexible, lightweight and "
     "extensible neuroimaging data processing framework in Python. Front Neuroinform 2011;5:13. "
     "doi:10.3389/fninf.2011.00013",
@@ -214,6 +220,7 @@ _REFERENCES = {
 }
 
 
-def _references(settings: Settings) -> tuple[str, ...]:
+def _references(settings: Settings, version: str) -> tuple[str, ...]:
     left_out = () if settings.n4 else ("tustison-2010", "tustison-2021")
-    return tuple(text for key, text in _REFERENCES.items() if key not in left_out)
+    kept = (text for key, text in _REFERENCES.items() if key not in left_out)
+    return tuple(text.replace("{version}", version) for text in kept)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_flairseg import __version__
 from bids_flairseg.reports.records import Figures, ScanReport, Settings, record_from
 from bids_flairseg.reports.text import Methods, amount, describe_methods, summarise
 
@@ -97,6 +98,21 @@ def test_versions_are_named_where_known() -> None:
     report = ScanReport(name="sub-01", settings=SETTINGS, versions={"NiBabel": "5.3.2"})
     (found,) = describe_methods([report])
     assert "NiBabel 5.3.2 (Brett et al.), Nipype (Gorgolewski et al., 2011)" in found.paragraph
+
+
+def test_results_of_an_older_version_name_that_version() -> None:
+    kept = ({"flairseg": "0.0.7", "NiBabel": "5"}, {"flairseg": __version__, "NiBabel": "5"}, {})
+    old, new, unknown = describe_methods(
+        [
+            ScanReport(name=f"sub-{i}", settings=SETTINGS, versions=item)
+            for i, item in enumerate(kept)
+        ]
+    )
+    assert [found.version for found in (old, new, unknown)] == ["0.0.7", __version__, __version__]
+    assert "with flairseg 0.0.7, a BIDS App" in old.paragraph
+    assert any("flairseg, version 0.0.7:" in reference for reference in old.references)
+    assert not any(__version__ in text for text in (old.paragraph, *old.references))
+    assert old.versions == new.versions == {"NiBabel": "5"}
 
 
 def test_failed_scans_have_no_methods() -> None:
