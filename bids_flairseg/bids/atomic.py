@@ -16,6 +16,7 @@ from bids_flairseg.errors import FlairsegError, OutputError, StorageError
 
 #: Begin of temporary names: hidden, so that no BIDS tool takes an unfinished file for a result.
 TEMPORARY_PREFIX = ".flairseg-"
+_UNTOUCHED_S = 600.0
 _REFUSED = {
     errno.EACCES,
     errno.EPERM,
@@ -67,6 +68,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_stale(folder: Path, *, before: float) -> int:
+    """Remove temporary files that a killed run left directly in a folder.
+
+    Another run may be writing there at the same time. Files that get their name by
+    `atomic_path` directly in the output folder or in ``logs`` are small texts, written in
+    milliseconds, so one that was not touched in the ten minutes before this run began belongs
+    to nobody. Folders of participants hold images: their lock has to be taken first.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder, or ``logs`` in it; nothing below it is touched.
+    before : float
+        When this run began, in s since the epoch.
+
+    Returns
+    -------
+    int
+        How many files were removed; one that cannot be is passed over.
+    """
+    removed = 0
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with suppress(OSError):
+            if path.is_file() and path.lstat().st_mtime < before - _UNTOUCHED_S:
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def _flush(path: Path) -> None:

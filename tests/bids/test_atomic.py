@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bids_flairseg.bids.atomic import (
     TEMPORARY_PREFIX,
     as_output_error,
     atomic_path,
+    remove_stale,
     write_json,
     write_text,
     write_tsv,
@@ -119,6 +121,24 @@ def test_a_killed_writer_leaves_no_final_file_and_a_rest_that_is_known_by_its_na
     assert [path.name[: len(TEMPORARY_PREFIX)] for path in final.parent.iterdir()] == [
         TEMPORARY_PREFIX
     ]
+
+
+def test_what_a_killed_run_left_is_removed_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    now = time.time()
+    (tmp_path / "sub-01").mkdir()
+    (tmp_path / f"{TEMPORARY_PREFIX}folder").mkdir()
+    names = ("old.json", "new.json", "folder/old.json")
+    files = [tmp_path / f"{TEMPORARY_PREFIX}{name}" for name in names]
+    others = [tmp_path / "old.json", tmp_path / f"sub-01/{TEMPORARY_PREFIX}old.nii.gz"]
+    for path in (*files, *others):
+        path.touch()
+        os.utime(path, (now - 3600, now - 3600))
+    os.utime(files[1], (now - 60, now - 60))
+    os.utime(tmp_path / f"{TEMPORARY_PREFIX}folder", (now - 3600, now - 3600))
+    assert remove_stale(tmp_path, before=now) == 1
+    assert [path.exists() for path in files] == [False, True, True]
+    assert all(path.exists() for path in others)
+    assert remove_stale(tmp_path / "gone", before=now) == 0
 
 
 def test_files_obey_the_umask(tmp_path: Path) -> None:
