@@ -63,33 +63,29 @@ class Crew:
         index = next(
             (i for i in (reversed(order) if from_end else order) if not self._busy(i)), order[-1]
         )
-        try:
-            future = self._executor(index).submit(function, *arguments)
-        except BrokenProcessPool:
-            self._executors[index] = None
-            future = self._executor(index).submit(function, *arguments)
+        future = self._send(index, function, *arguments)
         self._running[index] = future
         return future
 
-    def prepare(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Run a function in the first process without counting it as busy.
-
-        The first step with a network then waits behind the loading of the networks, rather
-        than loading them a second time in another process.
+    def prepare(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Let the first process load what it will need; work for it queues up behind.
 
         Parameters
         ----------
         function : callable
-            Importable by the workers, as are the arguments.
+            Importable by the workers, as are the arguments. If it fails, so will the work
+            that needs what it loads, and tell.
         *arguments : object
             What it is called with.
-
-        Returns
-        -------
-        Future
-            Of the call.
         """
-        return self._executor(0).submit(function, *arguments)
+        self._send(0, function, *arguments)
+
+    def _send(self, index: int, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        try:
+            return self._executor(index).submit(function, *arguments)
+        except BrokenProcessPool:  # it died after its last work: a new one takes its place
+            self._executors[index] = None
+            return self._executor(index).submit(function, *arguments)
 
     def _busy(self, index: int) -> bool:
         future = self._running[index]
