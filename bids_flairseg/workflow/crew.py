@@ -67,18 +67,25 @@ class Crew:
         self._running[index] = future
         return future
 
-    def prepare(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Let the first process load what it will need; work for it queues up behind.
+    def prepare(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Run a function in the first process without counting it as busy.
+
+        The first step with a network then waits behind the loading of the networks, rather
+        than loading them a second time in another process.
 
         Parameters
         ----------
         function : callable
-            Importable by the workers, as are the arguments. If it fails, so will the work
-            that needs what it loads, and tell.
+            Importable by the workers, as are the arguments.
         *arguments : object
             What it is called with.
+
+        Returns
+        -------
+        Future
+            Of the call.
         """
-        self._send(0, function, *arguments)
+        return self._send(0, function, *arguments)
 
     def _send(self, index: int, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         try:

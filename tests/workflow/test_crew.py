@@ -35,15 +35,6 @@ def test_tasks_from_either_end_run_in_different_workers(crew: Crew) -> None:
     assert first.result() != last.result()
 
 
-def test_work_goes_where_it_was_prepared_even_if_that_still_runs(crew: Crew) -> None:
-    crew.prepare(time.sleep, 1.0)
-    start = time.monotonic()
-    prepared = crew.submit(os.getpid)
-    other = crew.submit(os.getpid, from_end=True)
-    assert prepared.result() != other.result()
-    assert time.monotonic() - start > 1.0
-
-
 def test_dead_worker_takes_no_other_task_with_it(crew: Crew) -> None:
     other = crew.submit(time.sleep, 0.5, from_end=True)
     dying = crew.submit(os._exit, 3)
