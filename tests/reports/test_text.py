@@ -101,13 +101,9 @@ def test_versions_are_named_where_known() -> None:
 
 
 def test_results_of_an_older_version_name_that_version() -> None:
-    kept = ({"flairseg": "0.0.7", "NiBabel": "5"}, {"flairseg": __version__, "NiBabel": "5"}, {})
-    old, new, unknown = describe_methods(
-        [
-            ScanReport(name=f"sub-{i}", settings=SETTINGS, versions=item)
-            for i, item in enumerate(kept)
-        ]
-    )
+    plain = ScanReport(name="sub-01", settings=SETTINGS)
+    kept = [{"flairseg": number, "NiBabel": "5"} for number in ("0.0.7", __version__)]
+    old, new, unknown = describe_methods([*(replace(plain, versions=v) for v in kept), plain])
     assert [found.version for found in (old, new, unknown)] == ["0.0.7", __version__, __version__]
     assert "with flairseg 0.0.7, a BIDS App" in old.paragraph
     assert any("flairseg, version 0.0.7:" in reference for reference in old.references)
