@@ -394,6 +394,21 @@ def test_output_that_cannot_be_made(command: Command, three_heads: Path, tmp_pat
     assert "Traceback" not in text
 
 
+def test_full_disk_is_told_as_such(command: Command, three_heads: Path, tmp_path: Path) -> None:
+    words = command.arguments(three_heads, tmp_path / "out", "--skip-bids-validation")
+    # a limit on the size of files fails in the same place as a full disk
+    result = subprocess.run(
+        ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *words],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=600,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    text = result.stdout + result.stderr
+    assert result.returncode == 74, text
+    assert "Traceback" not in text
+    assert "Free some space" in text
+    assert not list((tmp_path / "out").glob("sub-*/**/*.nii.gz"))
+
+
 @pytest.fixture(scope="session")
 def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Run the command as a user would, shipped models and all, on two real scans."""
