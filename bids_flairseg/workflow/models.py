@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bids_flairseg import __version__
 from bids_flairseg.config import SegmentConfig
 from bids_flairseg.errors import InputError
 from bids_flairseg.model.bundle import (
@@ -191,7 +192,7 @@ def software_versions(*, n4: bool) -> dict[str, str]:
         Versions by name.
     """
     packages = {**PACKAGES, **({"ANTsPy": "antspyx"} if n4 else {})}
-    versions = {}
+    versions = {"flairseg": __version__}
     for name, package in packages.items():
         try:
             versions[name] = metadata.version(package)

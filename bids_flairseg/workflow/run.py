@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from bids_flairseg.bids.atomic import remove_stale
 from bids_flairseg.bids.description import DatasetInfo, prepare_output_dir
 from bids_flairseg.bids.outputs import log_dir
 from bids_flairseg.bids.scans import Scan
@@ -65,6 +66,8 @@ def run_participants(config: RunConfig, record: Record, console: Console | None 
         with _session(config, record, executor) as (crew, locks):
             scans = find_valid_scans(config.dataset)
             prepare_output_dir(output_dir, _dataset_info(config, models))
+            for folder in (output_dir, log_dir(output_dir)):
+                remove_stale(folder, before=started)
             rows = open_rows(scans, plan, locks)
             pages = Pages(output_dir, scans, record.content["run"]["command"])
             _announce(rows, config)
