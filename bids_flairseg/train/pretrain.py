@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -225,9 +226,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--learning-rate", type=float, help="peak rate, instead of the recipe's")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = RECIPES[chosen.recipe]
+    if chosen.learning_rate:
+        recipe = replace(recipe, learning_rate=chosen.learning_rate)
     train(recipe, chosen.pool, chosen.run, steps=chosen.steps, seed=chosen.seed)
 
 

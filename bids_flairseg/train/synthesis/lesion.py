@@ -208,7 +208,10 @@ def _add_lesions(
     weight = np.clip(blurred * rng.uniform(1.1, 1.5), 0, 1)
     if rng.random() < 0.4:  # a faint halo that nobody outlines
         weight = np.maximum(weight, 0.3 * ndimage.gaussian_filter(soft, 2.5, truncate=2))
-    image = image + weight * np.maximum(plateau - image, 0.3 * spread)
+    # added to the tissue, not put in its place: a lesion without the tissue's grain would be
+    # known by its smoothness, which real ones do not show
+    below = ndimage.gaussian_filter(image, 2.0, truncate=2)
+    image = image + weight * np.maximum(plateau - below, 0.3 * spread)
     if core.any():
         image = _add_core(rng, image, core, (middle, spread))
     elif rng.random() < 0.2:  # dark centres: black holes, lacunes, old infarcts
