@@ -207,7 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     anatomy = chosen.recipe == "anatomy"
     scores = (score_classes if anatomy else score_lesions)(model, paths)
     LOGGER.info("%s", scores)
-    history = [json.loads(line) for line in (chosen.run / "history.jsonl").open()]
+    lines = (chosen.run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    history = [json.loads(line) for line in lines]
     training = {
         "steps": (history[-1]["epoch"] + 1) * recipe.steps_per_epoch,
         "last_loss": history[-1]["loss"],

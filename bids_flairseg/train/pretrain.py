@@ -208,7 +208,9 @@ def train(
         LOGGER.info("resuming after epoch %d", done)
     data = PoolDataset(pool, recipe, seed=seed, epoch=done)
     epochs = math.ceil((stop_after or steps) / recipe.steps_per_epoch)
-    model.fit(data, initial_epoch=done, epochs=epochs, callbacks=[Keep(run)], verbose=0)
+    keep = [Keep(run)]
+    # not shuffled: the draws are random already, and a resumed run has to see the same order
+    model.fit(data, initial_epoch=done, epochs=epochs, shuffle=False, callbacks=keep, verbose=0)
     return model
 
 

@@ -119,27 +119,19 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
     make = _NodeMaker(plan, scan)
     check = make(Check, "check", settings=plan.settings_digest)
     find_brain = make.network(FindBrain, "find_brain", "anatomy")
-    prepare = make(
-        Prepare,
-        "prepare",
-        voxel_size_mm=plan.settings.voxel_size_mm,
-        normalisation=plan.settings.normalisation,
-    )
-    options = plan.config.segment
+    settings, options = plan.settings, plan.config.segment
+    scaling: dict[str, Any] = {
+        "voxel_size_mm": settings.voxel_size_mm,
+        "normalisation": settings.normalisation,
+    }
+    prepare = make(Prepare, "prepare", **scaling)
     segment = make.network(
         Segment, "segment", "lesion", flip=options.flip, inference=options.inference
     )
     restore = make(Restore, "restore")
-    measure = make(Measure, "measure", settings=plan.settings, scan_warnings=list(scan.warnings))
+    measure = make(Measure, "measure", settings=settings, scan_warnings=list(scan.warnings))
     plot = make(Plot, "plot")
-    write = make(
-        Write,
-        "write",
-        scan=scan,
-        output_dir=plan.config.dataset.output_dir,
-        settings=plan.settings,
-        versions=dict(plan.versions),
-    )
+    write = _make_write(make, plan, scan)
     if scan.brain_mask is not None:
         check.inputs.brain_mask = find_brain.inputs.supplied = str(scan.brain_mask)
 
@@ -168,6 +160,18 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
         (plot, write, [("figures", "figures")]),
     ])  # fmt: skip
     return workflow
+
+
+def _make_write(make: _NodeMaker, plan: Plan, scan: Scan) -> Node:
+    """Make the node that puts all results in place."""
+    return make(
+        Write,
+        "write",
+        scan=scan,
+        output_dir=plan.config.dataset.output_dir,
+        settings=plan.settings,
+        versions=dict(plan.versions),
+    )
 
 
 def _insert_n4(workflow: Workflow, make: _NodeMaker, check: Node, find_brain: Node) -> Node:
