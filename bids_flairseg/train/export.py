@@ -120,8 +120,8 @@ def score_lesions(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
     Returns
     -------
     scores : dict
-        The threshold with the highest mean Dice over examples with lesion; its
-        mean and median Dice; the median false volume in ml without lesion.
+        The threshold, see :func:`choose_threshold`; its mean and median Dice over
+        examples with lesion; the median false volume in ml without lesion.
     """
     dices, false = [], []
     for path in paths:
@@ -135,7 +135,7 @@ def score_lesions(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
             false.append([np.count_nonzero(found > level) / 1000 for level in THRESHOLDS])
         LOGGER.info("%s: %s", path.name, np.round((dices if truth.any() else false)[-1], 3))
     table = np.array(dices)
-    best = int(table.mean(0).argmax())
+    best = choose_threshold(table.mean(0))
     return {
         "examples_with_lesion": len(dices),
         "examples_without_lesion": len(false),
@@ -147,6 +147,26 @@ def score_lesions(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
             zip(map(str, THRESHOLDS), table.mean(0).round(3).tolist(), strict=True)
         ),
     }
+
+
+def choose_threshold(means: NDArray[np.float64]) -> int:
+    """Choose a threshold by its mean Dice.
+
+    The curve is flat over most of its range, where its highest point is chance; so of
+    all that come within 0.01 of it, the one nearest to 0.5 is taken.
+
+    Parameters
+    ----------
+    means : ndarray of float, shape (T,)
+        Mean Dice at each of :data:`THRESHOLDS`.
+
+    Returns
+    -------
+    index : int
+        Into :data:`THRESHOLDS`.
+    """
+    close = np.flatnonzero(means >= means.max() - 0.01)
+    return int(min(close, key=lambda index: abs(THRESHOLDS[index] - 0.5)))
 
 
 def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
