@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
 from bids_flairseg.train.synthesis.labels import read_labels
-from bids_flairseg.train.synthesis.lesion import lesion_example
+from bids_flairseg.train.synthesis.lesion import KINDS, lesion_example
 from bids_flairseg.train.synthesis.shapes import LesionShapes
 
 LOGGER = logging.getLogger(__name__)
@@ -73,7 +73,9 @@ def read_example(path: Path) -> Example:
     return both["image"], both["target"]
 
 
-def maker(kind: str, heads: Sequence[Path], shapes: Path | None) -> Callable[[int], Example]:
+def maker(
+    kind: str, heads: Sequence[Path], shapes: Path | None, *, lesions: str | None = None
+) -> Callable[[int], Example]:
     """Return the function that makes example number N.
 
     Parameters
@@ -84,6 +86,8 @@ def maker(kind: str, heads: Sequence[Path], shapes: Path | None) -> Callable[[in
         Label maps.
     shapes : Path or None
         Folder of real lesion masks, for ``lesion``.
+    lesions : str or None
+        Kind of lesion of all examples, ``none`` for healthy heads; None draws one for each.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def maker(kind: str, heads: Sequence[Path], shapes: Path | None) -> Callable[[in
         head = labels[int(rng.integers(len(labels)))]
         if kind == "anatomy":
             return anatomy_example(rng, head)
-        return lesion_example(rng, head, real)
+        return lesion_example(rng, head, real, kind=lesions)
 
     return make
 
@@ -137,12 +141,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--heads", type=Path, nargs="+", required=True)
     parser.add_argument("--shapes", type=Path)
+    parser.add_argument("--lesions", choices=KINDS, help="kind of lesion, instead of all")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--every", type=int, default=1, help="step between seeds")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    make = maker(chosen.kind, chosen.heads, chosen.shapes)
+    make = maker(chosen.kind, chosen.heads, chosen.shapes, lesions=chosen.lesions)
     seeds = range(chosen.first, chosen.first + chosen.count, chosen.every)
     fill(chosen.folder, make, seeds)
 

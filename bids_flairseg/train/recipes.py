@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bids_flairseg.model.unet import Stage, UNetConfig
 from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field
@@ -78,10 +77,8 @@ class Recipe:
         target_crop = _fit(np.asarray(target[box]), self.crop)
         if rng.random() < 0.5:
             image_crop, target_crop = image_crop[::-1], target_crop[::-1]
-        lesion = self.network.classes == 1
-        if lesion:
-            image_crop = _regrain(rng, image_crop, target_crop > 0)
-        shaded = _shade(rng, image_crop, self.voxel_mm, normalised=lesion)
+        normalised = self.network.classes == 1
+        shaded = _shade(rng, image_crop, self.voxel_mm, normalised=normalised)
         return shaded, np.ascontiguousarray(target_crop)
 
 
@@ -106,23 +103,6 @@ def _random_box(
 def _fit(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
     margin = [(0, c - n) for c, n in zip(shape, array.shape, strict=True)]
     return np.pad(array, margin)
-
-
-def _regrain(
-    rng: Rng, image: NDArray[np.float32], lesion: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Give lesions at least the grain of healthy tissue, so that smoothness is no clue."""
-    fine = image - ndimage.gaussian_filter(image, 1.5, truncate=2)
-    tissue = ~lesion & (np.abs(image) < 2) & (image != 0)
-    if not lesion.any() or not tissue.any():
-        return image
-    spread = [
-        float(np.subtract(*np.percentile(fine[m], [75, 25]))) / 1.349 for m in (tissue, lesion)
-    ]
-    missing = np.sqrt(max(spread[0] ** 2 - spread[1] ** 2, 0)) * rng.uniform(0.6, 1.5)
-    grain = rng.standard_normal(image.shape).astype(np.float32)
-    grain = ndimage.gaussian_filter(grain, rng.uniform(0.4, 1.2), truncate=2)
-    return image + np.float32(missing / (grain.std() + 1e-6)) * grain * lesion
 
 
 # Where white matter lies above zero signal, in units of the brain's spread.

@@ -19,7 +19,7 @@ VOXEL_MM = 1.0
 SHAPE: Shape = (152, 184, 152)
 NORMALISATION = "robust"
 _POSE = space.PoseConfig(rotation_deg=10, scale=0.1, shear=0.04, shift_mm=3, bend_mm=2.5)
-_KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
+KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
 _SHARES = (0.2, 0.27, 0.16, 0.17, 0.12, 0.08)
 
 
@@ -64,7 +64,7 @@ def draw_lesions(
     lesions : Lesions
         In the label space of the head.
     """
-    kind = kind or str(rng.choice(_KINDS, p=_SHARES))
+    kind = kind or str(rng.choice(KINDS, p=_SHARES))
     mask, core = _draw_kind(rng, places, real, kind)
     if kind in ("tumour", "stroke", "real") and rng.random() < 0.25:
         mask = mask | sh.demyelination(rng, places)
@@ -134,6 +134,8 @@ def lesion_example(
     envelope = _rough_brain(rng, moved)
     image = _add_lesions(rng, image, soft, core, envelope, kind=lesions.kind)
     image, target = _acquire(rng, image, soft)
+    if rng.random() < 0.2:  # a field of view that ends within the brain
+        envelope &= _field_of_view(rng, shape)
     image[~envelope] = 0
     inside = envelope & (image > 0)
     normalised = normalise_array(image, inside, kind=NORMALISATION)
@@ -156,7 +158,7 @@ def _add_normal_brightness(
     wobble = space.smooth_field(rng, shape, rng.uniform(10, 30), VOXEL_MM)
     if rng.random() < 0.7:  # ependymal rim, thin
         rim = np.clip(rng.uniform(1.0, 2.6) - np.abs(to_ventricles - 0.5), 0, 1) * (wobble > -0.5)
-        image += rng.uniform(0.03, 0.3) * rim * (white | np.isin(labels, lb.VENTRICLES))
+        image += rng.uniform(0.02, 0.22) * rim * (white | np.isin(labels, lb.VENTRICLES))
     if rng.random() < 0.6:  # terminal zones and dirty white matter, wide and faint
         image += (
             rng.uniform(0, 0.12)
@@ -200,17 +202,18 @@ def _add_lesions(
     tissue = values[values > median - 3 * (upper - median)]
     low, middle, high = np.percentile(tissue, [25, 50, 75])
     spread = max((high - low) / 1.349, 0.03)
-    level = rng.triangular(1.8, 3.0, 5.5) if kind != "tumour" else rng.triangular(1.5, 3.0, 6.5)
+    level = rng.triangular(1.3, 2.4, 5.0) if kind != "tumour" else rng.triangular(1.2, 2.6, 6.0)
     plateau = middle + spread * level * (
-        1 + rng.uniform(0.05, 0.25) * space.smooth_field(rng, image.shape, rng.uniform(6, 18), 1)
+        1 + rng.uniform(0.1, 0.4) * space.smooth_field(rng, image.shape, rng.uniform(6, 18), 1)
     )
-    blurred = ndimage.gaussian_filter(soft, rng.uniform(0.5, 1.3), truncate=2.5)
-    weight = np.clip(blurred * rng.uniform(1.1, 1.5), 0, 1)
-    if rng.random() < 0.4:  # a faint halo that nobody outlines
-        weight = np.maximum(weight, 0.3 * ndimage.gaussian_filter(soft, 2.5, truncate=2))
+    blurred = ndimage.gaussian_filter(soft, rng.uniform(0.5, 1.2), truncate=2.5)
+    # raters take in the faint border: what they outline begins below half of the contrast
+    weight = np.clip(blurred * rng.uniform(1.1, 1.5) - rng.uniform(0, 0.4), 0, 1)
+    if rng.random() < 0.3:  # a faint halo that nobody outlines
+        weight = np.maximum(weight, 0.2 * ndimage.gaussian_filter(soft, 2.5, truncate=2))
     # added to the tissue, not put in its place: a lesion without the tissue's grain would be
     # known by its smoothness, which real ones do not show
-    below = ndimage.gaussian_filter(image, 2.0, truncate=2)
+    below = np.maximum(ndimage.gaussian_filter(image, 2.0, truncate=2), middle - 1.5 * spread)
     image = image + weight * np.maximum(plateau - below, 0.3 * spread)
     if core.any():
         image = _add_core(rng, image, core, (middle, spread))
@@ -262,10 +265,16 @@ def _rough_brain(rng: Rng, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
     return np.asarray(mask)
 
 
+def _field_of_view(rng: Rng, shape: Shape) -> NDArray[np.bool_]:
+    """Slices from somewhere in the lower third to somewhere in the upper third."""
+    height = np.arange(shape[2]) / shape[2]
+    return (height > rng.uniform(0, 0.35)) & (height < rng.uniform(0.7, 1.0))
+
+
 def _acquire(
     rng: Rng, image: NDArray[np.float32], soft: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    image = acquisition.bias(rng, image, VOXEL_MM)
+    image = acquisition.bias(rng, image, VOXEL_MM, coil=0.3)
     target = soft
     if rng.random() < 0.6:
         axis = int(rng.choice([2, 2, 2, 2, 0, 1]))
