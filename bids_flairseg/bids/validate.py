@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -40,6 +41,7 @@ _CONTENT_CODES = frozenset(
 )
 _MOST_CODES = 8
 _MOST_FILES = 3
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Issue:
     message: str
 
 
-def validate_dataset(dataset: DatasetConfig) -> None:
+def validate_dataset(dataset: DatasetConfig, stop: threading.Event | None = None) -> None:
     """Check the input before a run, unless that was switched off.
 
     Only the files of the root and the folders of the wanted participants are looked at, so
@@ -74,6 +76,8 @@ def validate_dataset(dataset: DatasetConfig) -> None:
     ----------
     dataset : DatasetConfig
         The input; the check is laid out in its work folder.
+    stop : Event, optional
+        Once it is set, the validator is ended, and nothing more is said.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def validate_dataset(dataset: DatasetConfig) -> None:
         with tempfile.TemporaryDirectory(dir=dataset.work_dir, prefix="validate-") as folder:
             for path in wanted:
                 (Path(folder) / path.name).symlink_to(path.absolute())
-            issues = run_validator(Path(folder), headers=False)
+            issues = run_validator(Path(folder), headers=False, stop=stop)
     except OSError as error:
         raise as_output_error(error, dataset.work_dir) from error
     if issues is None:
@@ -132,7 +136,9 @@ def find_errors(folder: Path) -> list[Issue]:
     return [issue for issue in issues if issue.severity == "error"]
 
 
-def run_validator(folder: Path, *, headers: bool) -> list[Issue] | None:
+def run_validator(
+    folder: Path, *, headers: bool, stop: threading.Event | None = None
+) -> list[Issue] | None:
     """Run the validator on a folder.
 
     Parameters
@@ -141,11 +147,14 @@ def run_validator(folder: Path, *, headers: bool) -> list[Issue] | None:
         A dataset.
     headers : bool
         Look at the headers of images, too.
+    stop : Event, optional
+        Once it is set, the validator is ended.
 
     Returns
     -------
     list of Issue or None
-        Errors only; None, with a warning in the log, if the validator does not run.
+        Errors only; None if the validator does not run, with a warning in the log, or was
+        ended.
     """
     program = _find_program()
     if program is None:
@@ -158,14 +167,29 @@ def run_validator(folder: Path, *, headers: bool) -> list[Issue] | None:
     command = [program, str(folder), "--format", "json", "--ignoreWarnings", "--no-color"]
     command += [] if headers else ["--ignoreNiftiHeaders"]
     try:
-        result = subprocess.run(
-            command, capture_output=True, check=False, stdin=subprocess.DEVNULL, env=_environment()
-        )
-        report = json.loads(result.stdout)
+        output = _run_until(stop or threading.Event(), command)
+        if output is None:
+            return None
+        report = json.loads(output)
         return [_issue(item, report["issues"]) for item in report["issues"]["issues"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         LOGGER.warning("%s does not run (%s); the dataset is not validated", program, error)
         return None
+
+
+def _run_until(stop: threading.Event, command: Sequence[str]) -> bytes | None:
+    """Run a program and return what it prints; None if it was ended by the event."""
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(
+        command, stdin=nothing, stdout=pipe, stderr=nothing, env=_environment()
+    ) as process:
+        while not stop.is_set():
+            try:
+                return process.communicate(timeout=_POLL_S)[0]
+            except subprocess.TimeoutExpired:
+                continue
+        process.kill()
+    return None
 
 
 def _find_program() -> str | None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 import tomllib
 from pathlib import Path
 
+import psutil
 import pytest
 
+from bids_flairseg import cli
+from bids_flairseg.bids import validate
 from bids_flairseg.config import DatasetConfig, ResourceConfig, RunConfig, SegmentConfig
 from bids_flairseg.errors import InvalidBidsError, NothingToDoError, OutputError, UsageError
 from bids_flairseg.workflow import folders, start
@@ -166,13 +172,42 @@ def test_invalid_dataset_comes_before_a_lack_of_scans(
     def nothing(dataset: DatasetConfig) -> None:
         raise NothingToDoError("none")
 
-    def invalid(dataset: DatasetConfig) -> None:
+    def invalid(*_: object) -> None:
         raise InvalidBidsError("bad")
 
     monkeypatch.setattr(start, "find_scans", nothing)
-    monkeypatch.setattr(start, "validate_dataset", lambda dataset: None)
+    monkeypatch.setattr(start, "validate_dataset", lambda *_: None)
     with pytest.raises(NothingToDoError):
         start.find_valid_scans(config.dataset)
     monkeypatch.setattr(start, "validate_dataset", invalid)
     with pytest.raises(InvalidBidsError):
         start.find_valid_scans(config.dataset)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("search_s", [0.0, 60.0], ids=["validating", "searching"])
+def test_a_signal_does_not_wait_for_the_validator(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, search_s: float
+) -> None:
+    config.dataset.bids_dir.mkdir()
+    pid_file = config.dataset.bids_dir.parent / "pid"
+    program = config.dataset.bids_dir.parent / "validator"
+    program.write_text(f"#!/bin/sh\necho $$ > {pid_file}.part\nmv {pid_file}.part {pid_file}\n"
+                       "exec sleep 60\n")  # fmt: skip
+    program.chmod(0o755)
+    monkeypatch.setattr(validate, "_find_program", lambda: str(program))
+    monkeypatch.setattr(start, "find_scans", lambda _: time.sleep(search_s))
+    sent = []
+
+    def interrupt() -> None:
+        while not pid_file.exists():
+            time.sleep(0.01)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(cli.Interrupted), cli.interruptible():
+        start.find_valid_scans(config.dataset)
+    assert time.monotonic() - sent[0] < 1.0
+    assert not psutil.pid_exists(int(pid_file.read_text()))
+    assert not list(config.dataset.work_dir.glob("validate-*"))
