@@ -19,6 +19,7 @@ from bids_flairseg.measure.arrays import (
     voxel_spacing,
     voxel_volume_ml,
 )
+from bids_flairseg.measure.confidence import confidence
 from bids_flairseg.measure.regions import REGIONS, lesion_regions
 
 #: Columns of the lesion table in their order; the sidecar of the TSV file explains them.
@@ -32,6 +33,7 @@ LESION_COLUMNS = (
     "centroid_z",
     "region",
     "mean_probability",
+    "confidence",
     "max_diameter_mm",
 )
 
@@ -41,6 +43,7 @@ _DECIMALS = {
     "centroid_y": 2,
     "centroid_z": 2,
     "mean_probability": 4,
+    "confidence": 3,
     "max_diameter_mm": 2,
 }
 # Below this many points all pairs cost less than a convex hull.
@@ -133,6 +136,7 @@ def lesion_table(
         "centroid_z": centroids[:, 2],
         "region": _region_names(labels, regions, count),
         "mean_probability": summed / voxels,
+        "confidence": confidence(labels, probability),
         "max_diameter_mm": np.array([_largest_distance(group) + edge for group in groups]),
     }
     return pd.DataFrame(columns, columns=list(LESION_COLUMNS)).round(_DECIMALS)

@@ -47,6 +47,7 @@ class Lesion:
     centre: tuple[float | None, float | None, float | None]
     diameter_mm: float | None
     probability: float | None
+    confidence: float | None
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ def _lesion(row: Mapping[str, object], place: int) -> Lesion:
         centre=(x, y, z),
         diameter_mm=_number(row, "max_diameter_mm"),
         probability=_number(row, "mean_probability"),
+        confidence=_number(row, "confidence"),
     )
 
 

@@ -10,22 +10,18 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from bids_flairseg.model.bundle import BundleConfig, Card, Inference, Preprocessing, save_bundle
 from bids_flairseg.model.unet import build_unet
-from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.pretrain import compiled, load_state
 from bids_flairseg.train.recipes import RECIPES, Recipe
+from bids_flairseg.train.scores import score_classes, score_lesions
 from bids_flairseg.train.synthesis.labels import CLASSES
 
 LOGGER = logging.getLogger(__name__)
 
-THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _ATTRIBUTION = (
     "Label maps: SynthSeg, Billot et al. 2023, doi:10.1016/j.media.2023.102789 (Apache-2.0)",
     "Lesion shapes: Open MS data, Lesjak et al. 2017, doi:10.1007/s12021-017-9348-7 (CC-BY-4.0)",
@@ -55,123 +51,6 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
     model = build_unet(recipe.network)
     model.set_weights(trained.get_weights())
     return model
-
-
-def probabilities(model: keras.Model, image: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Predict one example, padded to what the network takes.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The network.
-    image : ndarray of float16, shape (X, Y, Z)
-        Example of a pool.
-
-    Returns
-    -------
-    probability : ndarray of float32, shape (X, Y, Z, C)
-        Of each output channel.
-    """
-    margin = [(0, -edge % 32) for edge in image.shape]
-    padded = np.pad(np.asarray(image, np.float32), margin)[None, ..., None]
-    answer = keras.ops.convert_to_numpy(model(padded, training=False))[0]
-    return np.asarray(answer[tuple(slice(0, edge) for edge in image.shape)], np.float32)
-
-
-def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the mean Dice of each class, and of the brain as a whole.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The anatomy network.
-    paths : sequence of Path
-        Examples.
-
-    Returns
-    -------
-    scores : dict
-        Dice by class name.
-    """
-    rows = []
-    for path in paths:
-        image, target = read_example(path)
-        found = probabilities(model, image).argmax(-1)
-        pairs = [(found == index, target == index) for index in range(1, len(CLASSES))]
-        rows.append([_dice(found > 0, target > 0), *(_dice(a, b) for a, b in pairs)])
-    names = ("brain", *CLASSES[1:])
-    means: list[float] = np.nanmean(rows, axis=0).round(3).tolist()
-    return {
-        "examples": len(rows),
-        "mean_dice": dict(zip(names, means, strict=True)),
-    }
-
-
-def score_lesions(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
-    """Return Dice and false volume for each threshold, and the best threshold.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The lesion network.
-    paths : sequence of Path
-        Examples.
-
-    Returns
-    -------
-    scores : dict
-        The threshold, see :func:`choose_threshold`; its mean and median Dice over
-        examples with lesion; the median false volume in ml without lesion.
-    """
-    dices, false = [], []
-    for path in paths:
-        image, target = read_example(path)
-        found = probabilities(model, image)[..., 0]
-        found[np.asarray(image) == 0] = 0
-        truth = np.asarray(target) > 0
-        if truth.any():
-            dices.append([_dice(found > level, truth) for level in THRESHOLDS])
-        else:
-            false.append([np.count_nonzero(found > level) / 1000 for level in THRESHOLDS])
-        LOGGER.info("%s: %s", path.name, np.round((dices if truth.any() else false)[-1], 3))
-    table = np.array(dices)
-    best = choose_threshold(table.mean(0))
-    return {
-        "examples_with_lesion": len(dices),
-        "examples_without_lesion": len(false),
-        "threshold": THRESHOLDS[best],
-        "mean_dice": round(float(table[:, best].mean()), 3),
-        "median_dice": round(float(np.median(table[:, best])), 3),
-        "median_false_ml": round(float(np.median(np.array(false)[:, best])), 3) if false else None,
-        "mean_dice_by_threshold": dict(
-            zip(map(str, THRESHOLDS), table.mean(0).round(3).tolist(), strict=True)
-        ),
-    }
-
-
-def choose_threshold(means: NDArray[np.float64]) -> int:
-    """Choose a threshold by its mean Dice.
-
-    The curve is flat over most of its range, where its highest point is chance; so of
-    all that come within 0.01 of it, the one nearest to 0.5 is taken.
-
-    Parameters
-    ----------
-    means : ndarray of float, shape (T,)
-        Mean Dice at each of :data:`THRESHOLDS`.
-
-    Returns
-    -------
-    index : int
-        Into :data:`THRESHOLDS`.
-    """
-    close = np.flatnonzero(means >= means.max() - 0.01)
-    return int(min(close, key=lambda index: abs(THRESHOLDS[index] - 0.5)))
-
-
-def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2 * np.count_nonzero(a & b) / total if total else float("nan")
 
 
 def bundle_config(name: str, recipe: Recipe, threshold: float) -> BundleConfig:

@@ -48,6 +48,7 @@ LESIONS = [
         "centroid_z": 4.0,
         "region": region,
         "mean_probability": 0.81,
+        "confidence": 0.7,
         "max_diameter_mm": 31.2,
     }
     for number, volume, voxels, region in (

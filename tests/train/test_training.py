@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bids_flairseg.model.bundle import load_bundle
 from bids_flairseg.model.unet import Stage, UNetConfig
-from bids_flairseg.train import export, pool, pretrain, recipes
+from bids_flairseg.train import export, pool, pretrain, recipes, scores
 from bids_flairseg.train.losses import binary_loss, class_loss, soft_dice
 
 TINY = recipes.Recipe(
@@ -113,13 +113,13 @@ def test_training_learns_and_its_export_is_a_bundle_that_finds_lesions(
     bundle = load_bundle(Path(target))
     assert bundle.config.preprocessing.normalisation == "robust"
     image, truth = pool.read_example(examples / "example-000000.npy")
-    found = export.probabilities(bundle.model, image)[..., 0] > bundle.config.inference.threshold
+    found = scores.probabilities(bundle.model, image)[..., 0] > bundle.config.inference.threshold
     assert 2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum()) > 0.8
 
 
 def test_a_flat_curve_gives_the_threshold_nearest_to_a_half() -> None:
-    flat = np.full(len(export.THRESHOLDS), 0.6)
+    flat = np.full(len(scores.THRESHOLDS), 0.6)
     flat[-1] += 0.005
-    assert export.THRESHOLDS[export.choose_threshold(flat)] == 0.5
-    steep = np.linspace(0.9, 0.1, len(export.THRESHOLDS))
-    assert export.choose_threshold(steep) == 0
+    assert scores.THRESHOLDS[scores.choose_threshold(flat)] == 0.5
+    steep = np.linspace(0.9, 0.1, len(scores.THRESHOLDS))
+    assert scores.choose_threshold(steep) == 0
