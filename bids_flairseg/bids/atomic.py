@@ -1,73 +1,17 @@
-"""Files that appear under their final name only when they are complete."""
+"""Texts and tables that appear under their final name only when they are complete."""
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bids_flairseg.errors import FlairsegError, OutputError, StorageError
+from bids_flairseg.storage import TEMPORARY_PREFIX, atomic_path
 
-#: Begin of temporary names: hidden, so that no BIDS tool takes an unfinished file for a result.
-TEMPORARY_PREFIX = ".flairseg-"
 _UNTOUCHED_S = 600.0
-_REFUSED = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.ENAMETOOLONG,
-}
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; rename it to the final one at the end.
-
-    The temporary file lies in the same folder, which is made if need be, and has the same
-    ending, so that writers that look at it (NIfTI) do the same as they would for the final
-    name. It is removed if anything goes wrong, an interrupt included.
-
-    Parameters
-    ----------
-    path : Path
-        Final path. An older file of that name is replaced in one step.
-
-    Yields
-    ------
-    Path
-        A path that does not exist yet.
-
-    Raises
-    ------
-    OutputError
-        The folder or the file may not be created.
-    StorageError
-        The disk is full, the folder vanished, or writing failed otherwise.
-    """
-    extension = "".join(Path(path.name.lstrip(".")).suffixes[-2:])
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{extension}"
-    try:
-        with suppress(FileExistsError):
-            path.parent.mkdir(parents=True)
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
-    except OSError as error:
-        raise as_output_error(error, path) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def remove_stale(folder: Path, *, before: float) -> int:
@@ -97,56 +41,6 @@ def remove_stale(folder: Path, *, before: float) -> int:
                 path.unlink()
                 removed += 1
     return removed
-
-
-def _flush(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk.
-
-    Some network file systems cannot do it for a folder; the rename has happened all the same.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def as_output_error(error: OSError, path: Path) -> FlairsegError:
-    """Turn an error of the system into one that says what to do.
-
-    Parameters
-    ----------
-    error : OSError
-        What writing gave.
-    path : Path
-        What should have been written.
-
-    Returns
-    -------
-    FlairsegError
-        `OutputError` if the place is refused, `StorageError` if storing failed.
-    """
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _REFUSED:
-        return OutputError(
-            f"{path}: cannot be written ({reason}). Choose a folder that this user may write to."
-        )
-    if error.errno in _FULL:
-        return StorageError(
-            f"{path}: cannot be written, the disk is full or the quota is used up ({reason}). "
-            "Make room and run the same command again; finished scans are kept."
-        )
-    if error.errno == errno.ENOENT:
-        return StorageError(
-            f"{path}: its folder vanished while it was written. Do not move or delete the "
-            "folders of a run; run the same command again."
-        )
-    return StorageError(
-        f"{path}: writing failed ({reason}). Check the disk and run the same command again."
-    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bids_flairseg import __version__
-from bids_flairseg.bids.atomic import as_output_error, write_json, write_text
+from bids_flairseg.bids.atomic import write_json, write_text
 from bids_flairseg.bids.scans import RAW
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.errors import OutputError
+from bids_flairseg.storage import as_output_error
 
 LOGGER = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 from bids.layout import BIDSLayout, BIDSLayoutIndexer
 from sqlalchemy.exc import SQLAlchemyError
 
-from bids_flairseg.bids.atomic import TEMPORARY_PREFIX, as_output_error
 from bids_flairseg.errors import InputError
+from bids_flairseg.storage import TEMPORARY_PREFIX, as_output_error
 
 _DATABASE = "layout_index.sqlite"
 # All that is neither a FLAIR nor a folder on the way to one: not even looked into.

@@ -16,10 +16,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from bids_flairseg.bids.atomic import as_output_error
 from bids_flairseg.bids.names import enumerate_some, strip_labels
 from bids_flairseg.config import DatasetConfig
 from bids_flairseg.errors import InvalidBidsError, MissingInputError
+from bids_flairseg.storage import as_output_error
 
 LOGGER = logging.getLogger(__name__)
 

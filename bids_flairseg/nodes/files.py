@@ -50,11 +50,11 @@ def load_array(path: str | Path) -> NDArray[Any]:
 
 def save(image: Nifti1Image, path: Path) -> str:
     """Save an image for later nodes and return its path as Nipype wants it."""
-    save_like(np.asanyarray(image.dataobj), image, path, image.get_data_dtype())
+    save_like(np.asanyarray(image.dataobj), image, path, image.get_data_dtype(), durable=False)
     return str(path)
 
 
 def save_array(data: NDArray[np.generic], like: Nifti1Image, path: Path, dtype: DTypeLike) -> str:
     """Save voxels (X, Y, Z) with the geometry of an image, see `save`."""
-    save_like(data, like, path, dtype)
+    save_like(data, like, path, dtype, durable=False)
     return str(path)

@@ -8,7 +8,6 @@ beyond the outermost centre takes the outermost voxel.
 from __future__ import annotations
 
 import gzip
-import secrets
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import DTypeLike, NDArray
 from scipy import ndimage, sparse
 
-from bids_flairseg.errors import OutputError, StorageError
+from bids_flairseg.storage import atomic_path
 
 FWHM = 2 * np.sqrt(2 * np.log(2))
 """Full width at half maximum of a Gaussian of standard deviation 1."""
@@ -171,7 +170,12 @@ def restore(
 
 
 def save_like(
-    data: NDArray[np.generic], reference: Nifti1Image, path: Path, dtype: DTypeLike
+    data: NDArray[np.generic],
+    reference: Nifti1Image,
+    path: Path,
+    dtype: DTypeLike,
+    *,
+    durable: bool = True,
 ) -> None:
     """Write voxels as a NIfTI file that lies exactly where another image does.
 
@@ -188,41 +192,23 @@ def save_like(
         A ``.nii`` or ``.nii.gz`` file; its folder is made if it is not there.
     dtype : dtype
         Type of the stored voxels, without scaling.
+    durable : bool
+        Wait until the disk has the file; intermediate ones need not.
 
     Raises
     ------
     ValueError
         If data and reference differ in shape.
-    OutputError
-        If the file cannot be created.
-    StorageError
-        If writing fails half-way, as on a full disk.
+    OutputError, StorageError
+        See `atomic_path`.
     """
     if data.shape != reference.shape:
         raise ValueError(f"{path}: expected shape {reference.shape}, got {data.shape}")
     header = _header_like(reference.header, data.shape, np.dtype(dtype))
     stored = np.asarray(data, dtype=header.get_data_dtype())
     content = header.binaryblock + bytes(4) + stored.tobytes(order="F")
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = partial.open("xb")
-    except OSError as error:
-        raise OutputError(
-            f"{path}: expected to create the file, the system reports: {error.strerror}. "
-            "Choose an output folder that can be written."
-        ) from error
-    try:
-        with stream:
-            _write(content, stream, compress=path.name.endswith(".gz"))
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{path}: expected to write {len(content)} bytes, the system reports: "
-            f"{error.strerror}. Free some space, or check that the folder is still there."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path, durable=durable) as temporary, temporary.open("xb") as stream:
+        _write(content, stream, compress=path.name.endswith(".gz"))
 
 
 def _header_like(

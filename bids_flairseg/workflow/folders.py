@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bids_flairseg.bids.atomic import as_output_error
 from bids_flairseg.errors import FlairsegError
+from bids_flairseg.storage import as_output_error
 
 LOGGER = logging.getLogger(__name__)
 

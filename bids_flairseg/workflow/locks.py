@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from bids_flairseg.bids.atomic import as_output_error
+from bids_flairseg.storage import as_output_error
 
 LOGGER = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from typing import Any
 import tomli_w
 
 from bids_flairseg import __version__
-from bids_flairseg.bids.atomic import as_output_error, write_text
+from bids_flairseg.bids.atomic import write_text
 from bids_flairseg.config import RunConfig
+from bids_flairseg.storage import as_output_error
 
 PACKAGES = ("antspyx", "keras", "nibabel", "nipype", "numpy", "pybids", "scipy", "tensorflow")
 

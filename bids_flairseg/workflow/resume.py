@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from bids_flairseg.bids.atomic import TEMPORARY_PREFIX
 from bids_flairseg.bids.outputs import ScanPaths
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.nodes.derivatives import read_fingerprint
 from bids_flairseg.nodes.fingerprint import fingerprint
+from bids_flairseg.storage import TEMPORARY_PREFIX
 from bids_flairseg.workflow.locks import ParticipantLocks
 from bids_flairseg.workflow.progress import Row, Status
 from bids_flairseg.workflow.scan import Plan

@@ -18,9 +18,6 @@ import numpy as np
 import pytest
 
 from bids_flairseg.bids.atomic import (
-    TEMPORARY_PREFIX,
-    as_output_error,
-    atomic_path,
     remove_stale,
     write_json,
     write_text,
@@ -28,6 +25,7 @@ from bids_flairseg.bids.atomic import (
 )
 from bids_flairseg.bids.names import parse_name
 from bids_flairseg.errors import OutputError, StorageError
+from bids_flairseg.storage import TEMPORARY_PREFIX, as_output_error, atomic_path
 
 
 def fail(final: Path, how: BaseException | Callable[[Path], None]) -> None:
@@ -70,6 +68,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
         (errno.EROFS, OutputError),
         (errno.ENOSPC, StorageError),
         (errno.EDQUOT, StorageError),
+        (errno.EFBIG, StorageError),
         (errno.EIO, StorageError),
         (errno.ENOENT, StorageError),
     ],
@@ -111,7 +110,7 @@ def test_a_killed_writer_leaves_no_final_file_and_a_rest_that_is_known_by_its_na
 ) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from bids_flairseg.bids.atomic import atomic_path\n"
+        "from bids_flairseg.storage import atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
