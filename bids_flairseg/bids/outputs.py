@@ -22,15 +22,20 @@ class ScanPaths:
         Root of the outputs.
     scan : Scan
         The scan they belong to.
+    voxel_size_mm : float
+        Edge of the voxels that the model works on.
     """
 
     output_dir: Path
     scan: Scan
+    voxel_size_mm: float = 1.0
 
     def path(self, kind: str) -> Path:
         """Return the path of one kind of output, a key of ``outputs`` in ``spec.json``."""
         output = load_spec().outputs[kind]
-        stem = format_stem({**self.scan.entities, **output.entities})
+        resolution = resolution_label(self.voxel_size_mm)
+        added = {key: text.format(resolution=resolution) for key, text in output.entities.items()}
+        stem = format_stem({**self.scan.entities, **added})
         return self.folder / f"{stem}_{output.suffix}{output.extension}"
 
     @property
@@ -65,7 +70,7 @@ class ScanPaths:
 
     @property
     def preprocessed(self) -> Path:
-        """The 1 mm image that the network saw."""
+        """The image that the network saw."""
         return self.path("preprocessed")
 
     @property
@@ -96,6 +101,27 @@ class ScanPaths:
         """List all files in `folder` that a finished scan has, sidecars included."""
         data = tuple(map(self.path, load_spec().outputs))
         return tuple(dict.fromkeys((*data, *map(sidecar_path, data))))
+
+
+def resolution_label(voxel_size_mm: float) -> str:
+    """Return the label of ``res-`` for a voxel size.
+
+    Parameters
+    ----------
+    voxel_size_mm : float
+        Edge in mm.
+
+    Returns
+    -------
+    str
+        Letters and digits only, as BIDS wants it.
+
+    Examples
+    --------
+    >>> resolution_label(1.0), resolution_label(0.75)
+    ('1mm', '0p75mm')
+    """
+    return f"{voxel_size_mm:g}mm".replace(".", "p")
 
 
 def is_nifti(path: Path) -> bool:

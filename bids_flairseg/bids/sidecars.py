@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,23 @@ class Processing:
     normalisation: str = "z-score over the brain, zero outside"
     bias_corrected: bool = False
     warnings: tuple[str, ...] = ()
+
+
+def describe_surroundings(scan: Scan) -> str:
+    """Gather what the outputs say about a scan that is not in its images.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan.
+
+    Returns
+    -------
+    str
+        JSON; the same as long as metadata, warnings and the source of the mask are.
+    """
+    mask = input_uri(scan, scan.brain_mask) if scan.brain_mask else None
+    return json.dumps([_kept_metadata(scan), scan.warnings, mask], sort_keys=True, default=str)
 
 
 def input_uri(scan: Scan, path: Path | None = None) -> str:
@@ -198,10 +216,9 @@ def _brain_mask(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
 
 def _preprocessed(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
     """Say what was done to the image that the network saw."""
-    kept = {key: paths.scan.sidecar[key] for key in _KEPT_METADATA if key in paths.scan.sidecar}
     size = f"{processing.voxel_size_mm:g} mm"
     return {
-        **kept,
+        **_kept_metadata(paths.scan),
         "SkullStripped": True,
         "Resolution": f"{size} isotropic, axes as close to right, front and up as the FLAIR's",
         **_reference(paths),
@@ -210,6 +227,11 @@ def _preprocessed(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
         "BiasFieldCorrection": "N4" if processing.bias_corrected else "none",
         "Normalisation": processing.normalisation,
     }
+
+
+def _kept_metadata(scan: Scan) -> dict[str, Any]:
+    """Pick the metadata of the FLAIR that the preprocessed image keeps."""
+    return {key: scan.sidecar[key] for key in _KEPT_METADATA if key in scan.sidecar}
 
 
 _BUILDERS = {

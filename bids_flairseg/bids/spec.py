@@ -19,7 +19,8 @@ class OutputSpec:
     Attributes
     ----------
     entities : mapping of str to str
-        What comes on top of the scan's own entities, by key as in file names.
+        What comes on top of the scan's own entities, by key as in file names;
+        ``{resolution}`` stands for the label of the model's voxel size.
     suffix, extension : str
         End of the name.
     description : str

@@ -12,6 +12,7 @@ from bids_flairseg.bids.atomic import write_json, write_text
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path, write_table
 from bids_flairseg.bids.sidecars import Processing, build_sidecars
 from bids_flairseg.nodes.files import load, load_array
+from bids_flairseg.nodes.publish import staged
 from bids_flairseg.preprocess.grid import save_like
 from bids_flairseg.preprocess.image import load_grid
 from bids_flairseg.reports.records import Figures, ScanReport, Settings, record_from
@@ -57,7 +58,7 @@ def write_scan(
     fingerprint: str,
     versions: Mapping[str, str],
 ) -> Path:
-    """Write all outputs of a scan, the one that makes it count as done last.
+    """Write all outputs of a scan; they appear together, when all of them are complete.
 
     Parameters
     ----------
@@ -75,31 +76,26 @@ def write_scan(
     Returns
     -------
     Path
-        The JSON file of the scan's numbers, which came last.
+        The JSON file of the scan's numbers, which came last and marks the scan as done.
 
     Raises
     ------
     OutputError, StorageError
         A file cannot be written.
     """
-    last = sidecar_path(paths.stats)
-    last.unlink(missing_ok=True)  # from here on, and until it is back, the scan is not done
-    try:
-        _write_images(paths, found)
-        write_table(paths, "lesion_table", found.table)
-        write_table(paths, "stats", [found.stats])
-        sidecars = build_sidecars(paths, _processing(settings, found.warnings))
-        content = sidecars.pop(last)
+    with staged(paths) as places:
+        _write_images(places, found)
+        write_table(places, "lesion_table", found.table)
+        write_table(places, "stats", [found.stats])
+        sidecars = build_sidecars(places, _processing(settings, found.warnings))
+        report = _report(places, found, settings, versions)
+        marks = {FINGERPRINT: fingerprint, REPORT: asdict(report)}
+        sidecars[sidecar_path(places.stats)] |= marks
         for path, sidecar in sidecars.items():
             write_json(path, sidecar)
-        report = _report(paths, found, settings, versions)
-        write_json(last, {**content, FINGERPRINT: fingerprint, REPORT: asdict(report)})
-    except BaseException:
-        # Half of the files, or those of two runs mixed, would be worse than none.
-        for path in paths.files():
-            path.unlink(missing_ok=True)
-        raise
-    return last
+    for label in FIGURES.keys() - found.figures.keys():
+        paths.figure(FIGURES[label]).unlink(missing_ok=True)  # of a run that had one to show
+    return sidecar_path(paths.stats)
 
 
 def _report(
@@ -132,13 +128,10 @@ def _write_images(paths: ScanPaths, found: Found) -> None:
 def _write_figures(paths: ScanPaths, figures: Mapping[str, Path]) -> Figures:
     """Write the figures; paths in the record are relative, so that the outputs may move."""
     written = {}
-    for key, label in FIGURES.items():
-        final = paths.figure(label)
-        if key in figures:
-            write_text(final, figures[key].read_text(encoding="utf-8"))
-            written[key] = final.relative_to(paths.output_dir)
-        else:
-            final.unlink(missing_ok=True)  # of an earlier run that had a lesion to show
+    for key, path in figures.items():
+        final = paths.figure(FIGURES[key])
+        write_text(final, path.read_text(encoding="utf-8"))
+        written[key] = final.relative_to(paths.output_dir)
     return Figures(**written)
 
 

@@ -33,7 +33,7 @@ def settings_digest(segment: SegmentConfig, models: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(settings: str, flair: Path, brain_mask: Path | None) -> str:
+def fingerprint(settings: str, flair: Path, brain_mask: Path | None, *, about: str = "") -> str:
     """Condense the settings and the contents of a scan's files.
 
     Parameters
@@ -44,6 +44,8 @@ def fingerprint(settings: str, flair: Path, brain_mask: Path | None) -> str:
         The image.
     brain_mask : Path or None
         The mask that the user supplied.
+    about : str
+        What else of the dataset shows in the results.
 
     Returns
     -------
@@ -56,6 +58,7 @@ def fingerprint(settings: str, flair: Path, brain_mask: Path | None) -> str:
         A file cannot be read.
     """
     parts = [settings, _file_digest(flair), _file_digest(brain_mask) if brain_mask else ""]
+    parts.append(about)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

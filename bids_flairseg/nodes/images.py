@@ -17,6 +17,7 @@ class _CheckInput(StepInput):
     flair = File(mandatory=True, desc="the FLAIR as it is in the dataset")
     brain_mask = File(desc="brain mask that the user supplied")
     settings = traits.Str(mandatory=True, desc="digest of all that changes the numbers")
+    about = traits.Str("", usedefault=True, desc="what else of the dataset shows in the results")
 
 
 class _CheckOutput(TraitedSpec):
@@ -40,7 +41,7 @@ class Check(Step):
         checked = load_flair(flair)
         return {
             "image": save(conform(checked.image), folder / "image.nii"),
-            "fingerprint": fingerprint(self.inputs.settings, flair, mask),
+            "fingerprint": fingerprint(self.inputs.settings, flair, mask, about=self.inputs.about),
             "warnings": list(checked.warnings),
         }
 

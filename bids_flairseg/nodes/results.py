@@ -179,7 +179,7 @@ class Write(Step):
             warnings=tuple(content["warnings"]),
         )
         last = write_scan(
-            ScanPaths(Path(inputs.output_dir), inputs.scan),
+            ScanPaths(Path(inputs.output_dir), inputs.scan, inputs.settings.voxel_size_mm),
             found,
             replace(
                 inputs.settings,

@@ -155,5 +155,5 @@ def _note_results(plan: Plan, scans: Sequence[Scan], board: Board) -> None:
         row = board.rows[scan.name]
         if row.status in (Status.DONE, Status.FAILED):
             continue
-        paths = ScanPaths(plan.config.dataset.output_dir, scan)
+        paths = ScanPaths(plan.config.dataset.output_dir, scan, plan.settings.voxel_size_mm)
         row.status = Status.DONE if read_fingerprint(paths) else Status.WAITING

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from bids_flairseg.bids.outputs import ScanPaths
 from bids_flairseg.bids.scans import Scan
+from bids_flairseg.bids.sidecars import describe_surroundings
 from bids_flairseg.nodes.derivatives import read_fingerprint
 from bids_flairseg.nodes.fingerprint import fingerprint
 from bids_flairseg.storage import TEMPORARY_PREFIX
@@ -42,24 +44,22 @@ def open_rows(scans: Iterable[Scan], plan: Plan, locks: ParticipantLocks) -> lis
     for scan in scans:
         if scan.participant not in free:
             free[scan.participant] = locks.take(scan.participant)
-        row = Row(scan.name)
+        row, paths = Row(scan.name), ScanPaths(output_dir, scan, plan.settings.voxel_size_mm)
         if not free[scan.participant]:
             row.status = Status.ELSEWHERE
-        elif not plan.config.overwrite and is_done(scan, output_dir, settings=plan.settings_digest):
+        elif not plan.config.overwrite and is_done(paths, settings=plan.settings_digest):
             row.status = Status.UNCHANGED
         rows.append((scan, row))
     return rows
 
 
-def is_done(scan: Scan, output_dir: Path, *, settings: str) -> bool:
+def is_done(paths: ScanPaths, *, settings: str) -> bool:
     """Tell whether a scan's results are complete and would come out the same.
 
     Parameters
     ----------
-    scan : Scan
-        The scan.
-    output_dir : Path
-        Where its results are.
+    paths : ScanPaths
+        The scan, and where its results are.
     settings : str
         Digest of all settings that change the numbers.
 
@@ -68,11 +68,12 @@ def is_done(scan: Scan, output_dir: Path, *, settings: str) -> bool:
     bool
         Whether there is nothing to do.
     """
-    known = read_fingerprint(ScanPaths(output_dir, scan))
+    scan, known = paths.scan, read_fingerprint(paths)
     if known is None:
         return False
+    about = describe_surroundings(scan)
     try:
-        return known == fingerprint(settings, scan.flair, scan.brain_mask)
+        return known == fingerprint(settings, scan.flair, scan.brain_mask, about=about)
     except OSError as error:  # the scan's own branch will find out and say more
         LOGGER.debug("%s: cannot be compared with its results (%s)", scan.name, error)
         return False
@@ -90,6 +91,8 @@ def remove_leftovers(output_dir: Path, participants: Iterable[str]) -> None:
     """
     for label in participants:
         folder = output_dir / f"sub-{label}"
-        for pattern in (f"{TEMPORARY_PREFIX}*", ".*.tmp"):
-            for path in folder.rglob(pattern):
+        for path in list(folder.rglob(f"{TEMPORARY_PREFIX}*")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
                 path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_flairseg import __version__
 from bids_flairseg.bids.scans import Scan
+from bids_flairseg.bids.sidecars import describe_surroundings
 from bids_flairseg.config import DatasetConfig, RunConfig
 from bids_flairseg.nodes.images import Check, CorrectBias, Prepare, Restore
 from bids_flairseg.nodes.networks import FindBrain, Segment
@@ -117,7 +118,8 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
         ``measure``, ``plot``, ``write``.
     """
     make = _NodeMaker(plan, scan)
-    check = make(Check, "check", settings=plan.settings_digest)
+    about = describe_surroundings(scan)
+    check = make(Check, "check", settings=plan.settings_digest, about=about)
     find_brain = make.network(FindBrain, "find_brain", "anatomy")
     settings, options = plan.settings, plan.config.segment
     scaling: dict[str, Any] = {

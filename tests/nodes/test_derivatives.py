@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +13,9 @@ from nibabel.nifti1 import Nifti1Image
 
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
 from bids_flairseg.bids.scans import Scan
+from bids_flairseg.bids.sidecars import describe_surroundings
 from bids_flairseg.config import SegmentConfig
+from bids_flairseg.errors import OutputError
 from bids_flairseg.nodes import derivatives
 from bids_flairseg.nodes.derivatives import Found, read_fingerprint, read_report, write_scan
 from bids_flairseg.nodes.files import save
@@ -87,19 +90,80 @@ def test_every_file_is_needed(paths: ScanPaths, found: Found) -> None:
         assert read_fingerprint(paths) is None, path
 
 
-def test_scan_that_is_written_again_is_not_done_meanwhile(
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("writer", ["write_text", "write_json", "write_table", "save_like"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OutputError])
+def test_a_failure_touches_nothing_of_the_last_run(
+    paths: ScanPaths,
+    found: Found,
+    monkeypatch: pytest.MonkeyPatch,
+    writer: str,
+    error: type[BaseException],
+) -> None:
+    write(paths, found)
+    before = contents(paths.output_dir)
+    original, calls = getattr(derivatives, writer), []
+
+    def fail(*arguments: Any) -> None:  # the last call of a kind, so that others came before
+        calls.append(arguments)
+        if len(calls) == {"write_table": 2, "save_like": 5, "write_json": 6}.get(writer, 1):
+            raise error(f"{paths.output_dir}: no")
+        original(*arguments)
+
+    monkeypatch.setattr(derivatives, writer, fail)
+    with pytest.raises(error):
+        write(paths, found, "new")
+    assert contents(paths.output_dir) == before
+    assert read_fingerprint(paths) == "abc"
+
+
+def test_all_files_appear_in_one_burst_and_the_mark_last(
     paths: ScanPaths, found: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(paths, found)
+    mark, replace = sidecar_path(paths.stats), Path.replace
+    waiting: list[int] = []
+    order: list[Path] = []
 
-    def fail(*_: object) -> None:
-        raise KeyboardInterrupt
+    def watch(source: Path, target: Path) -> Path:
+        if not target.relative_to(paths.output_dir).as_posix().startswith("sub-01/.flairseg-"):
+            waiting.append(sum(path.is_file() for path in source.parents[2].rglob("*")))
+            order.append(target)
+            assert not mark.exists()
+        return replace(source, target)
 
-    monkeypatch.setattr(derivatives, "write_text", fail)
-    with pytest.raises(KeyboardInterrupt):
-        write(paths, found)
+    monkeypatch.setattr(Path, "replace", watch)
+    write(paths, found, "new")
+    assert set(order) == {*paths.files(), paths.figure("lesions")}
+    assert order[-1] == mark
+    assert waiting == list(range(len(order), 0, -1))  # all were there before the first moved
+    assert read_fingerprint(paths) == "new"
+    assert not list(paths.output_dir.rglob(".*"))
+
+
+def test_a_rename_that_fails_leaves_no_mixture(
+    paths: ScanPaths, found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(paths, found)
+    paths.brain_mask.unlink()
+    paths.brain_mask.mkdir()  # a file cannot take its name
+    with pytest.raises(OutputError, match="anat: cannot be written"):
+        write(paths, found, "new")
     assert read_fingerprint(paths) is None
-    assert not [path for path in paths.files() if path.exists()]
+    assert not [path for path in paths.files() if path.is_file()]
+
+
+def test_image_of_a_model_with_other_voxels_goes(paths: ScanPaths, found: Found) -> None:
+    write(paths, found)
+    other = dataclasses.replace(paths, voxel_size_mm=1.5)
+    write(other, found)
+    (left,) = paths.folder.glob("*desc-preproc_FLAIR.nii.gz")
+    assert left == other.preprocessed
+    assert "res-1p5mm" in left.name
+    assert len(list(paths.folder.glob("*preproc_FLAIR.json"))) == 1
 
 
 def test_figure_of_an_earlier_run_goes(paths: ScanPaths, found: Found) -> None:
@@ -122,12 +186,35 @@ def test_mask_and_lesions_agree(paths: ScanPaths, found: Found) -> None:
 
 
 def test_done_means_same_settings_and_same_image(paths: ScanPaths, found: Found) -> None:
-    write(paths, found, fingerprint("one", paths.scan.flair, None))
-    assert is_done(paths.scan, paths.output_dir, settings="one")
-    assert not is_done(paths.scan, paths.output_dir, settings="two")
+    about = describe_surroundings(paths.scan)
+    write(paths, found, fingerprint("one", paths.scan.flair, None, about=about))
+    assert is_done(paths, settings="one")
+    assert not is_done(paths, settings="two")
     image = Nifti1Image.from_filename(paths.scan.flair)
     nib.save(Nifti1Image(np.asarray(image.dataobj) + 1, image.affine), paths.scan.flair)
-    assert not is_done(paths.scan, paths.output_dir, settings="one")
+    assert not is_done(paths, settings="one")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"warnings": ("sub-01_FLAIR.json: expected a JSON object",)},
+        {"sidecar": {"MagneticFieldStrength": 7}},
+        {"brain_mask_source": "other"},
+    ],
+)
+def test_what_the_sidecars_say_counts(
+    paths: ScanPaths, found: Found, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    mask = tmp_path / "masks" / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz"
+    mask.parent.mkdir(parents=True)
+    mask.write_bytes(b"mask")
+    scan = dataclasses.replace(paths.scan, brain_mask=mask, brain_mask_source="masks")
+    about = describe_surroundings(scan)
+    write(paths, found, fingerprint("one", scan.flair, mask, about=about))
+    assert is_done(dataclasses.replace(paths, scan=scan), settings="one")
+    other = dataclasses.replace(scan, **change)
+    assert not is_done(dataclasses.replace(paths, scan=other), settings="one")
 
 
 @pytest.mark.parametrize(
@@ -159,10 +246,13 @@ def test_models_count_and_their_folders_do_not(tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_run_go(tmp_path: Path) -> None:
     folder = tmp_path / "sub-01" / "anat"
     folder.mkdir(parents=True)
-    for name in (".flairseg-12.nii.gz", ".mask.nii.gz.ab12.tmp", "sub-01_mask.nii.gz"):
+    for name in (".flairseg-12.nii.gz", "sub-01_mask.nii.gz"):
         (folder / name).write_text("")
+    (tmp_path / "sub-01" / ".flairseg-ab" / "sub-01" / "anat").mkdir(parents=True)
+    (tmp_path / "sub-01" / ".flairseg-ab" / "sub-01" / "anat" / ".flairseg-12.json").touch()
     (tmp_path / "sub-02").mkdir()
     (tmp_path / "sub-02" / ".flairseg-12.nii.gz").write_text("")
     remove_leftovers(tmp_path, ["01"])
     assert [path.name for path in folder.iterdir()] == ["sub-01_mask.nii.gz"]
+    assert list((tmp_path / "sub-01").iterdir()) == [folder]
     assert list((tmp_path / "sub-02").iterdir())  # another run may be at it

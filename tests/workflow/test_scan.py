@@ -65,9 +65,9 @@ def test_every_mandatory_input_is_given(plan: Plan, n4: bool) -> None:
 
 
 def test_supplied_mask_reaches_the_steps_that_need_it(plan: Plan) -> None:
-    nodes = nodes_of(plan, dataclasses.replace(SCAN, brain_mask=Path("/masks/m.nii.gz")))
-    assert nodes["find_brain"].inputs.supplied == "/masks/m.nii.gz"
-    assert nodes["check"].inputs.brain_mask == "/masks/m.nii.gz"
+    nodes = nodes_of(plan, dataclasses.replace(SCAN, brain_mask=Path("/masks/sub-a+b/m.nii.gz")))
+    assert nodes["find_brain"].inputs.supplied == "/masks/sub-a+b/m.nii.gz"
+    assert nodes["check"].inputs.brain_mask == "/masks/sub-a+b/m.nii.gz"
 
 
 def test_limits_of_threads_and_memory(plan: Plan) -> None:
