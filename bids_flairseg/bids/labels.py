@@ -1,0 +1,124 @@
+"""Which lesion masks, drawn by whom, belong to which scan: what training learns from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from bids_flairseg.bids.masks import find_references, match_masks
+from bids_flairseg.bids.names import enumerate_some
+from bids_flairseg.bids.scans import Scan, list_participants
+from bids_flairseg.bids.tables import read_participants
+from bids_flairseg.errors import MissingInputError
+
+LOGGER = logging.getLogger(__name__)
+
+#: Columns of participants.tsv, and keys of sidecars, that describe a case.
+COLUMNS = ("site", "diagnosis", "group")
+SIDECAR_KEYS = ("Manufacturer", "MagneticFieldStrength", "MRAcquisitionType")
+UNKNOWN = "n/a"
+_PATTERN = "*_label-lesion[_desc-RATER]_mask.nii.gz"
+
+
+@dataclass(frozen=True)
+class LabelledScan:
+    """A scan and all that was drawn on it.
+
+    Attributes
+    ----------
+    scan : Scan
+        The FLAIR.
+    labels : tuple of Path
+        Its lesion masks, one per rater, in the order of ``-d`` and of their names.
+    raters : tuple of str
+        Who drew each: NAME of ``-d NAME=PATH``, with ``desc-`` where there is one.
+    attributes : mapping of str to str
+        ``site``, ``diagnosis``, ``group`` and what the sidecar says of the scanner;
+        ``n/a`` where it is unknown.
+    """
+
+    scan: Scan
+    labels: tuple[Path, ...]
+    raters: tuple[str, ...]
+    attributes: Mapping[str, str]
+
+
+def find_labelled(
+    scans: Sequence[Scan], derivatives: Mapping[str, Path], bids_dir: Path
+) -> list[LabelledScan]:
+    """Match lesion masks to scans by their entities.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+        Of one dataset, in the order of their names.
+    derivatives : mapping of str to Path
+        Where masks are looked for, by NAME.
+    bids_dir : Path
+        Whose participants.tsv says more about them.
+
+    Returns
+    -------
+    list of LabelledScan
+        All scans; those without labels have none. At least one has some.
+
+    Raises
+    ------
+    MissingInputError
+        No scan has a label; the message says what was there.
+    """
+    found: dict[str, dict[str, Path]] = {scan.name: {} for scan in scans}
+    for name, folder in derivatives.items():
+        for participant, group in groupby(scans, key=lambda scan: scan.participant):
+            own = list(group)
+            masks = find_references(folder, [participant])
+            others = [scan.entities for scan in own]
+            for scan in own:
+                for mask in match_masks(scan.entities, masks, others):
+                    rater = f"{name}/{mask.rater}" if mask.rater else name
+                    found[scan.name].setdefault(rater, mask.path)
+    if not any(found.values()):
+        raise MissingInputError(_nothing(scans, derivatives))
+    participants = read_participants(bids_dir)
+    for warning in participants.warnings:
+        LOGGER.warning("%s", warning)
+    return [
+        LabelledScan(
+            scan,
+            tuple(found[scan.name].values()),
+            tuple(found[scan.name]),
+            _attributes(scan, participants.rows.get(scan.participant, {})),
+        )
+        for scan in scans
+    ]
+
+
+def _attributes(scan: Scan, row: Mapping[str, str]) -> dict[str, str]:
+    """Gather what is known of a scan."""
+    known = {name: row.get(name, "") for name in COLUMNS}
+    known |= {key: str(scan.sidecar.get(key, "")) for key in SIDECAR_KEYS}
+    return {name: " ".join(value.split()) or UNKNOWN for name, value in known.items()}
+
+
+def _nothing(scans: Sequence[Scan], derivatives: Mapping[str, Path]) -> str:
+    """Say where labels were looked for, and what was there instead."""
+    wanted = enumerate_some(scan.name for scan in scans)
+    if not derivatives:
+        return (
+            f"no labels: training learns from lesion masks ({_PATTERN}) of the scans {wanted}. "
+            "Say where they are: -d manual=PATH."
+        )
+    places = ", ".join(f"-d {name}={folder}" for name, folder in derivatives.items())
+    masks = [
+        mask.path.name
+        for folder in derivatives.values()
+        for mask in find_references(folder, list_participants(folder))
+    ]
+    there = f"the masks {enumerate_some(masks)}, of other scans" if masks else "none of any scan"
+    return (
+        f"{places}: expected lesion masks ({_PATTERN}) of the scans {wanted}, found {there}. "
+        "Check the path, the participants, and that the names of masks and scans agree."
+    )

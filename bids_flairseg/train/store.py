@@ -1,0 +1,231 @@
+"""Preprocessed cases as files that training maps into memory.
+
+A case is three files: ``NAME_image.npy`` (float16), ``NAME_target.npy`` (uint8) and
+``NAME.json``, which comes last, so that a case is there completely or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_flairseg.errors import StorageError
+
+Triple = tuple[int, int, int]
+#: What a zero within the brain is stored as, so that exactly zero means outside.
+NOT_ZERO = 1e-3
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCase:
+    """A case as training sees it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the scan: ``sub-01_ses-A``.
+    participant : str
+        Label without ``sub-``.
+    image : ndarray of float16, shape (X, Y, Z)
+        Normalised image in the box around the brain; exactly zero outside the brain and
+        nowhere within it. Mapped from its file.
+    target : ndarray of uint8, shape (X, Y, Z)
+        1 in lesions, 0 elsewhere and outside the brain. Mapped from its file.
+    lesion_ml : float
+        Volume of the label on the grid of the FLAIR.
+    attributes : mapping of str to str
+        ``site``, ``diagnosis``, ``group``, ``Manufacturer``, ``MagneticFieldStrength``,
+        ``MRAcquisitionType``; ``n/a`` where it is unknown.
+    low : tuple of int
+        First voxel of the box on the preprocessed grid.
+    grid_shape : tuple of int
+        Shape of the preprocessed grid.
+    affine : ndarray of float, shape (4, 4)
+        From voxels of the preprocessed grid to RAS mm.
+    facts : mapping
+        What the checks have measured, see `bids_flairseg.train.cases`.
+    synthetic : bool
+        Made up: mixed in with the real ones, never one to choose or to test with.
+    """
+
+    name: str
+    participant: str
+    image: NDArray[np.float16]
+    target: NDArray[np.uint8]
+    lesion_ml: float
+    attributes: Mapping[str, str]
+    low: Triple = (0, 0, 0)
+    grid_shape: Triple = (0, 0, 0)
+    affine: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: bool = False
+
+    @property
+    def voxel_mm(self) -> float:
+        """Edge of a voxel."""
+        return float(np.linalg.norm(self.affine[:3, 0]))
+
+    def on_grid(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Bring values of the box back to the preprocessed grid, zero beyond it.
+
+        Parameters
+        ----------
+        values : ndarray, shape (X, Y, Z)
+            On the box of the case.
+
+        Returns
+        -------
+        ndarray
+            Of `grid_shape`.
+        """
+        full = np.zeros(self.grid_shape, values.dtype)
+        full[tuple(slice(a, a + n) for a, n in zip(self.low, values.shape, strict=True))] = values
+        return full
+
+
+def write_case(folder: Path, case: StoredCase) -> Path:
+    """Write a case; it counts as written when its JSON file is there.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    case : StoredCase
+        Its arrays need not come from files.
+
+    Returns
+    -------
+    Path
+        The JSON file.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, or the folder cannot be written.
+    """
+    last = folder / f"{case.name}.json"
+    content = {
+        "format": _FORMAT,
+        "name": case.name,
+        "participant": case.participant,
+        "lesion_ml": case.lesion_ml,
+        "attributes": dict(case.attributes),
+        "low": list(case.low),
+        "grid_shape": list(case.grid_shape),
+        "affine": np.asarray(case.affine).tolist(),
+        "facts": dict(case.facts),
+        "synthetic": case.synthetic,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        last.unlink(missing_ok=True)
+        _write(folder / f"{case.name}_image.npy", np.asarray(case.image, np.float16))
+        _write(folder / f"{case.name}_target.npy", np.asarray(case.target, np.uint8))
+        temporary = last.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(last)
+    except OSError as error:
+        raise _storage_error(folder, error) from error
+    return last
+
+
+def _write(path: Path, array: NDArray[Any]) -> None:
+    """Write an array; who has the old one mapped keeps it."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            np.save(stream, np.ascontiguousarray(array))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _storage_error(folder: Path, error: OSError) -> StorageError:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    remedy = (
+        "The disk is full: make room, or name another work folder with -w. Run the same command "
+        "again; cases that are there are kept."
+        if full
+        else "Check the disk and the rights of the work folder."
+    )
+    return StorageError(
+        f"{folder}: expected to keep the preprocessed cases there, the system reports: "
+        f"{error.strerror or error}. {remedy}"
+    )
+
+
+def read_cases(folder: Path, names: Iterable[str]) -> tuple[StoredCase, ...]:
+    """Map cases into memory.
+
+    Parameters
+    ----------
+    folder : Path
+        What `write_case` has filled.
+    names : iterable of str
+        Names of scans.
+
+    Returns
+    -------
+    tuple of StoredCase
+        In the order of the names.
+
+    Raises
+    ------
+    StorageError
+        A case is not there, or its files do not fit together.
+    """
+    return tuple(_read(folder, name) for name in names)
+
+
+def read_content(folder: Path, name: str) -> dict[str, Any] | None:
+    """Read the JSON file of a case, None if there is none that can be read."""
+    try:
+        content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("format") == _FORMAT else None
+
+
+def _read(folder: Path, name: str) -> StoredCase:
+    content = read_content(folder, name)
+    try:
+        image = np.load(folder / f"{name}_image.npy", mmap_mode="r")
+        target = np.load(folder / f"{name}_target.npy", mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise _gone(folder, name) from error
+    if content is None or image.shape != target.shape or image.ndim != 3:
+        raise _gone(folder, name)
+    return StoredCase(
+        name=content["name"],
+        participant=content["participant"],
+        image=image,
+        target=target,
+        lesion_ml=content["lesion_ml"],
+        attributes=content["attributes"],
+        low=_triple(content["low"]),
+        grid_shape=_triple(content["grid_shape"]),
+        affine=np.array(content["affine"], np.float64),
+        facts=content["facts"],
+        synthetic=content["synthetic"],
+    )
+
+
+def _gone(folder: Path, name: str) -> StorageError:
+    return StorageError(
+        f"{folder}: expected the preprocessed case {name}, but it is gone or incomplete. Leave "
+        "the work folder alone during a run, and run the same command again."
+    )
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    x, y, z = values
+    return int(x), int(y), int(z)

@@ -1,0 +1,80 @@
+"""Labels find their scans, or the message says what is there instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bids_flairseg.bids.labels import find_labelled
+from bids_flairseg.bids.names import parse_name
+from bids_flairseg.bids.scans import Scan
+from bids_flairseg.errors import MissingInputError
+from tests.bids.conftest import MakeTree
+
+
+def scan(stem: str, root: Path = Path(), **sidecar: object) -> Scan:
+    name = parse_name(f"{stem}_FLAIR.nii.gz")
+    assert name is not None
+    return Scan(root / f"{stem}_FLAIR.nii.gz", name.entities, sidecar)
+
+
+def test_raters_and_derivatives_are_kept_apart(make_tree: MakeTree) -> None:
+    first = make_tree(
+        "sub-1/anat/sub-1_label-lesion_desc-b_mask.nii.gz",
+        "sub-1/anat/sub-1_label-L_desc-a_mask.nii.gz",
+        "sub-1/anat/sub-1_label-GM_mask.nii.gz",
+        name="one",
+    )
+    second = make_tree("sub-1/anat/sub-1_label-lesion_mask.nii", name="two")
+    bids = make_tree("participants.tsv")
+    (case,) = find_labelled([scan("sub-1")], {"one": first, "two": second}, bids)
+    assert set(case.raters) == {"one/a", "one/b", "two"}
+    assert case.raters[-1] == "two"
+    assert len(case.labels) == 3
+
+
+def test_sessions_are_not_mixed_up_and_scans_without_label_stay(make_tree: MakeTree) -> None:
+    masks = make_tree("sub-1/ses-2/anat/sub-1_ses-2_label-L_mask.nii.gz", name="masks")
+    scans = [scan("sub-1_ses-1"), scan("sub-1_ses-2")]
+    one, two = find_labelled(scans, {"m": masks}, make_tree())
+    assert not one.labels
+    assert [path.name for path in two.labels] == ["sub-1_ses-2_label-L_mask.nii.gz"]
+
+
+def test_a_mask_that_could_mean_two_scans_is_of_neither(make_tree: MakeTree) -> None:
+    masks = make_tree(
+        "sub-1/anat/sub-1_label-L_mask.nii.gz", "sub-2/anat/sub-2_label-L_mask.nii.gz", name="m"
+    )
+    scans = [scan("sub-1_run-1"), scan("sub-1_run-2"), scan("sub-2_run-1")]
+    found = find_labelled(scans, {"m": masks}, make_tree())
+    assert [len(case.labels) for case in found] == [0, 0, 1]
+
+
+def test_attributes_come_from_the_table_and_the_sidecar(make_tree: MakeTree) -> None:
+    masks = make_tree("sub-1/anat/sub-1_label-L_mask.nii.gz", name="m")
+    bids = make_tree()
+    (bids / "participants.tsv").write_text("participant_id\tsite\tage\nsub-1\tB\t40\n")
+    (case,) = find_labelled(
+        [scan("sub-1", MagneticFieldStrength=1.5, Manufacturer="GE")], {"m": masks}, bids
+    )
+    assert case.attributes == {
+        "site": "B", "diagnosis": "n/a", "group": "n/a", "Manufacturer": "GE",
+        "MagneticFieldStrength": "1.5", "MRAcquisitionType": "n/a",
+    }  # fmt: skip
+
+
+def test_no_derivative_at_all() -> None:
+    with pytest.raises(MissingInputError, match="-d manual=PATH"):
+        find_labelled([scan("sub-1")], {}, Path())
+
+
+def test_labels_of_other_participants_are_named(make_tree: MakeTree) -> None:
+    masks = make_tree("sub-7/anat/sub-7_label-L_mask.nii.gz", name="m")
+    with pytest.raises(MissingInputError, match="found the masks sub-7_label-L_mask"):
+        find_labelled([scan("sub-1")], {"m": masks}, make_tree())
+
+
+def test_a_folder_without_any_mask(make_tree: MakeTree) -> None:
+    with pytest.raises(MissingInputError, match="found none of any scan"):
+        find_labelled([scan("sub-1")], {"m": make_tree(name="m")}, make_tree())

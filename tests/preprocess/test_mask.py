@@ -1,0 +1,85 @@
+"""Lesion masks on other grids than their FLAIR: resampled if they fit, refused if not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bids_flairseg.errors import InputError
+from bids_flairseg.measure.agreement import dice
+from bids_flairseg.preprocess.grid import resample
+from bids_flairseg.preprocess.mask import GridError, label_on_grid
+from tests.conftest import MakeImage, rotation
+
+
+@pytest.fixture
+def flair(make_image: MakeImage) -> nib.Nifti1Image:
+    return make_image((40, 46, 36), (4.0, 4.0, 5.0))
+
+
+def lesion(image: nib.Nifti1Image) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = np.asarray(image.dataobj) == 170
+    return mask
+
+
+def save(folder: Path, data: NDArray[np.generic], affine: NDArray[np.float64]) -> Path:
+    path = folder / "mask.nii.gz"
+    nib.save(nib.Nifti1Image(data, affine), path)
+    return path
+
+
+def test_the_same_grid_in_other_axes_is_read_as_it_is(
+    tmp_path: Path, flair: nib.Nifti1Image
+) -> None:
+    image = nib.Nifti1Image(lesion(flair).astype(np.uint8), flair.affine)
+    codes = nib.orientations.axcodes2ornt("PSL")
+    turn = nib.orientations.ornt_transform(nib.orientations.io_orientation(flair.affine), codes)
+    turned = image.as_reoriented(turn)
+    path = save(tmp_path, np.asarray(turned.dataobj), turned.affine)
+    mask, note = label_on_grid(path, flair)
+    np.testing.assert_array_equal(mask, lesion(flair))
+    assert not note
+
+
+def test_a_finer_grid_is_resampled_and_said_so(tmp_path: Path, flair: nib.Nifti1Image) -> None:
+    image = nib.Nifti1Image(lesion(flair).astype(np.float32), flair.affine)
+    fine = resample(image, 2.0)
+    path = save(tmp_path, (np.asarray(fine.dataobj) > 0.5).astype(np.uint8), fine.affine)
+    mask, note = label_on_grid(path, flair)
+    assert dice(mask, lesion(flair)) > 0.9
+    assert "resampled from" in note
+
+
+@pytest.mark.parametrize("kind", ["moved", "turned", "cut"])
+def test_incompatible_grids_are_refused_with_both(
+    tmp_path: Path, flair: nib.Nifti1Image, kind: str
+) -> None:
+    data, affine = lesion(flair).astype(np.uint8), flair.affine.copy()
+    reference = flair
+    if kind == "moved":
+        affine[:3, 3] += 120
+    elif kind == "turned":
+        affine[:3, :3] = rotation(30, 1) @ affine[:3, :3]
+    else:  # the lesion lies where the FLAIR has no voxels
+        reference = flair.slicer[:20]
+    with pytest.raises(GridError, match=r"FLAIR: shape .* affine .* Mask: shape 40 x 46 x 36"):
+        label_on_grid(save(tmp_path, data, affine), reference)
+
+
+def test_several_values_need_a_choice(tmp_path: Path, flair: nib.Nifti1Image) -> None:
+    data = lesion(flair).astype(np.uint8) * 3
+    data[0, 0, 0] = 1
+    path = save(tmp_path, data, flair.affine)
+    with pytest.raises(InputError, match=r"0 and 1, 3\. Say which mean lesion: --label-value"):
+        label_on_grid(path, flair)
+    np.testing.assert_array_equal(label_on_grid(path, flair, [3])[0], lesion(flair))
+    assert label_on_grid(path, flair, [1, 3])[0].sum() == lesion(flair).sum() + 1
+
+
+def test_an_empty_mask_is_a_mask(tmp_path: Path, flair: nib.Nifti1Image) -> None:
+    path = save(tmp_path, np.zeros(flair.shape, np.uint8), flair.affine)
+    assert not label_on_grid(path, flair)[0].any()

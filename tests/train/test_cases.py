@@ -1,0 +1,157 @@
+"""Cases: what is stored is what was drawn, and what is odd is said before training starts."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bids_flairseg.errors import InputError, StorageError
+from bids_flairseg.train.checks import (
+    CaseRow,
+    Finding,
+    case_table,
+    check_number,
+    find_problems,
+    require_usable,
+)
+from bids_flairseg.train.store import StoredCase, read_cases, write_case
+from tests.train.cases import draw, make_case
+
+
+def row(case: StoredCase, **changes: object) -> CaseRow:
+    return CaseRow(case.name, case.participant, {**case.facts, **changes}, case.attributes)
+
+
+def problems(case: StoredCase) -> list[Finding]:
+    return find_problems([row(case)])
+
+
+def test_a_case_survives_the_disk(tmp_path: Path) -> None:
+    case = make_case(tmp_path, "sub-1_ses-A")
+    write_case(tmp_path / "store", case)
+    (back,) = read_cases(tmp_path / "store", [case.name])
+    assert isinstance(back.image, np.memmap)
+    assert back.image.dtype == np.float16
+    np.testing.assert_array_equal(back.image, case.image)
+    np.testing.assert_array_equal(back.target, case.target)
+    for name in ("name", "participant", "lesion_ml", "attributes", "low", "grid_shape", "facts"):
+        assert getattr(back, name) == getattr(case, name)
+
+
+def test_zero_means_outside_and_the_box_goes_back_to_its_place(tmp_path: Path) -> None:
+    _, brain, lesions = draw()
+    case = make_case(tmp_path)
+    np.testing.assert_array_equal(case.on_grid(np.asarray(case.image)) != 0, brain)
+    np.testing.assert_array_equal(case.on_grid(np.asarray(case.target)) > 0, lesions)
+    assert case.lesion_ml == pytest.approx(lesions.sum() / 1000, abs=1e-3)
+
+
+def test_a_coarse_label_keeps_its_volume(tmp_path: Path) -> None:
+    case = make_case(tmp_path, zoom=2.0)
+    assert case.target.sum() / 1000 == pytest.approx(case.lesion_ml, rel=0.12)
+
+
+def test_a_good_case_has_no_finding(tmp_path: Path) -> None:
+    assert problems(make_case(tmp_path)) == []
+
+
+def test_a_lesion_free_control_is_a_case(tmp_path: Path) -> None:
+    sick, control = make_case(tmp_path), make_case(tmp_path, "sub-2", lesions=0, seed=1)
+    assert find_problems([row(sick), row(control)]) == []
+
+
+def test_all_masks_empty(tmp_path: Path) -> None:
+    (finding,) = problems(make_case(tmp_path, lesions=0))
+    assert finding.fatal
+    assert "nothing to learn" in finding.text
+
+
+def test_a_flipped_label_is_suspected(tmp_path: Path) -> None:
+    _, _, mask = draw()
+    (finding,) = problems(make_case(tmp_path, mask=mask[::-1]))
+    assert "flipped left to right" in finding.text
+    assert not finding.fatal
+
+
+def outside() -> NDArray[np.bool_]:
+    mask = np.zeros(draw()[1].shape, bool)
+    mask[:6, :6, :6] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("mask", "text"),
+    [(draw()[1], "covers the brain"), (outside(), "100% of the label lies outside the brain")],
+)
+def test_labels_that_are_none(tmp_path: Path, mask: NDArray[np.bool_], text: str) -> None:
+    findings = problems(make_case(tmp_path, mask=mask))
+    assert any(finding.fatal and text in finding.text for finding in findings)
+
+
+def test_an_image_without_brain_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a brain"):
+        make_case(tmp_path, shape=(1, 1, 1))
+
+
+def test_duplicates_are_fatal_between_participants_only(tmp_path: Path) -> None:
+    first, again = make_case(tmp_path, "sub-1_run-1"), make_case(tmp_path, "sub-1_run-2")
+    other = make_case(tmp_path, "sub-2")
+    (within,) = find_problems([row(first), row(again)])
+    assert not within.fatal
+    (between,) = find_problems([row(first), row(other)])
+    assert between.fatal
+    assert between.case == "sub-1_run-1, sub-2"
+
+
+def test_all_fatal_findings_are_named_at_once(tmp_path: Path) -> None:
+    rows = [
+        row(make_case(tmp_path)),
+        CaseRow("sub-2", "2", {}, {}, failure="/x/mask.nii: cannot be read."),
+        CaseRow("sub-3", "3", {}, {}, failure="/y/mask.nii: needs --label-value."),
+        CaseRow("sub-4", "4", {}, {}, labelled=False),
+    ]
+    with pytest.raises(InputError, match="of 2 reasons") as caught:
+        require_usable(find_problems(rows))
+    assert "sub-2: /x/mask.nii" in str(caught.value)
+    assert "sub-3: /y/mask.nii" in str(caught.value)
+    assert "sub-4" not in str(caught.value)
+
+
+def test_the_table_has_all_cases(tmp_path: Path) -> None:
+    rows = [row(make_case(tmp_path)), CaseRow("sub-4", "4", {}, {}, labelled=False)]
+    columns, cells = case_table(rows)
+    assert all(len(line) == len(columns) for line in cells)
+    assert cells[0][2] == "1 x 1 x 1"
+    assert cells[1][-1] == "no label"
+
+
+def test_too_few_cases() -> None:
+    assert "one case only" in check_number(1, 1, mode="finetune", folds=3)
+    assert not check_number(3, 3, mode="crossval", folds=3)
+    for cases, participants, mode, text in (
+        (0, 0, "train", "none that is usable"),
+        (1, 1, "crossval", "at least two participants"),
+        (2, 1, "crossval", "at least two participants"),
+        (3, 2, "crossval", "Take --folds 2"),
+    ):
+        with pytest.raises(InputError, match=text):
+            check_number(cases, participants, mode=mode, folds=3)
+
+
+def test_a_full_disk_leaves_no_half_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = make_case(tmp_path)
+    write_case(tmp_path / "store", case)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        write_case(tmp_path / "store", case)
+    with pytest.raises(StorageError, match="gone or incomplete"):
+        read_cases(tmp_path / "store", [case.name])
+    assert not list((tmp_path / "store").glob("*.tmp"))
