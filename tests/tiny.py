@@ -14,6 +14,8 @@ import numpy as np
 
 from bids_flairseg.model.bundle import BundleConfig, Card, Inference, Preprocessing, save_bundle
 from bids_flairseg.model.unet import Stage, UNetConfig
+from bids_flairseg.train.synthesis.labels import CLASSES
+from bids_flairseg.workflow.models import ANATOMY_INPUT
 
 VOXEL_MM = 4.0
 # Steepness and place of the two edges, in the units of each network's input.
@@ -27,7 +29,7 @@ def write_bundles(folder: Path) -> None:
     kernel[..., 0, 2], bias[2] = 2 * STEEP, -2 * STEEP * BRAIN_ABOVE
     bias[[1, 3, 4, 5, 6]] = -30.0
     _set(anatomy, "head_out_conv", kernel, bias)
-    _save(folder / "anatomy", anatomy, 7, Preprocessing(2.0, "brain99", brain_only=False))
+    _save(folder / "anatomy", anatomy, 7, ANATOMY_INPUT)
 
     lesion = _model(1)
     kernel, bias = np.zeros((1, 1, 1, 2, 1)), np.array([-STEEP * LESION_ABOVE])
@@ -66,7 +68,7 @@ def _save(folder: Path, model: Any, classes: int, preprocessing: Preprocessing) 
     config = BundleConfig(
         name=f"tiny-{folder.name}",
         architecture=_config(classes),
-        classes=tuple(f"class{number}" for number in range(classes)),
+        classes=("lesion",) if classes == 1 else CLASSES,
         preprocessing=preprocessing,
         inference=Inference(window=16, step=8),
     )

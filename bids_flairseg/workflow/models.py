@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,13 @@ from bids_flairseg.model.bundle import (
     read_card,
 )
 from bids_flairseg.model.memory import prediction_bytes
+from bids_flairseg.model.settings import Preprocessing
 from bids_flairseg.reports.records import Settings
+from bids_flairseg.train.synthesis.labels import CLASSES as ANATOMY_CLASSES
 
-ANATOMY_CLASSES = 7
+#: What the steps around the two networks rely on; the anatomy classes count by place.
+ANATOMY_INPUT = Preprocessing(2.0, "brain99", brain_only=False)
+LESION_NORMALISATIONS = ("zscore", "robust")
 LIBRARIES_GB = 0.9
 BRAIN_MM, HEAD_MM = (160.0, 192.0, 176.0), (256.0, 256.0, 256.0)
 PACKAGES: Mapping[str, str] = {
@@ -123,17 +128,43 @@ def read_models(segment: SegmentConfig) -> Models:
         A bundle is incomplete, broken, or one for another purpose.
     """
     lesion, anatomy = _read(segment.model), _read(segment.anatomy)
-    for model, classes, option in (
-        (lesion, 1, "--model"),
-        (anatomy, ANATOMY_CLASSES, "--anatomy-model"),
-    ):
-        found = model.config.architecture.classes
-        if found != classes:
-            raise InputError(
-                f"{model.path}: expected a model of {classes} classes for {option}, found "
-                f"{model.config.name!r} of {found}. Have the two models been mixed up?"
-            )
+    _check_lesion(lesion)
+    _check_anatomy(anatomy)
     return Models(lesion, anatomy)
+
+
+def _check_lesion(model: Model) -> None:
+    """Refuse what is no lesion model, or wants to see what no step prepares."""
+    names, wanted = model.config.classes, model.config.preprocessing
+    expect = partial(_expect, model, "--model")
+    expect("a lesion model, of one class", f"the classes {', '.join(names)}", len(names) == 1)
+    expect(
+        f"a normalisation of {' or '.join(LESION_NORMALISATIONS)}",
+        wanted.normalisation,
+        wanted.normalisation in LESION_NORMALISATIONS,
+    )
+    expect("input that is zero outside the brain", "brain_only false", wanted.brain_only)
+
+
+def _check_anatomy(model: Model) -> None:
+    """Refuse what is no anatomy model of the kind that the skull stripping can use."""
+    names, wanted = model.config.classes, model.config.preprocessing
+    expect = partial(_expect, model, "--anatomy-model")
+    expect(f"the classes {', '.join(ANATOMY_CLASSES)}", ", ".join(names), names == ANATOMY_CLASSES)
+    expect(_say_input(ANATOMY_INPUT), _say_input(wanted), wanted == ANATOMY_INPUT)
+
+
+def _say_input(wanted: Preprocessing) -> str:
+    part = "the brain alone" if wanted.brain_only else "the whole head"
+    return f"{part}, voxels of {wanted.voxel_size_mm:g} mm, normalised by {wanted.normalisation}"
+
+
+def _expect(model: Model, option: str, expectation: str, finding: str, fits: bool) -> None:
+    if not fits:
+        raise InputError(
+            f"{model.path / 'config.json'}: expected {expectation} for {option}, found {finding}. "
+            "Have the two models been mixed up, or is it one for another purpose?"
+        )
 
 
 def _read(path: Path) -> Model:

@@ -1,0 +1,61 @@
+"""Bundles that the steps around the networks cannot use are refused before anything starts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bids_flairseg.config import SegmentConfig
+from bids_flairseg.errors import InputError
+from bids_flairseg.model.bundle import bundled
+from bids_flairseg.train.synthesis.labels import CLASSES
+from bids_flairseg.workflow.models import read_models
+
+
+def changed(folder: Path, name: str, part: str, values: Any) -> Path:
+    """Copy a shipped bundle and change its configuration."""
+    copy = folder / name
+    shutil.copytree(bundled(name), copy)
+    file = copy / "config.json"
+    content = json.loads(file.read_text())
+    content[part] = {**content[part], **values} if isinstance(values, dict) else values
+    file.write_text(json.dumps(content))
+    return copy
+
+
+def test_the_shipped_bundles_are_fit_for_use() -> None:
+    models = read_models(SegmentConfig(bundled("lesion"), bundled("anatomy")))
+    assert models.fingerprints.keys() == {"lesion", "anatomy"}
+
+
+def test_mixed_up_models_are_named() -> None:
+    with pytest.raises(InputError, match=r"config\.json: expected a lesion model.*mixed up"):
+        read_models(SegmentConfig(bundled("anatomy"), bundled("lesion")))
+    with pytest.raises(InputError, match=r"expected the classes background.* found lesion"):
+        read_models(SegmentConfig(bundled("lesion"), bundled("lesion")))
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "values", "finding"),
+    [
+        ("lesion", "preprocessing", {"normalisation": "brain99"}, "zscore or robust.*brain99"),
+        ("lesion", "preprocessing", {"brain_only": False}, "zero outside the brain"),
+        ("anatomy", "classes", ["background", *"abcdef"], "found background, a, b"),
+        ("anatomy", "classes", [*reversed(CLASSES)], "found brainstem, cerebellum"),
+        ("anatomy", "preprocessing", {"normalisation": "robust"}, "found .*by robust"),
+        ("anatomy", "preprocessing", {"voxel_size_mm": 1.0}, "found .*of 1 mm"),
+        ("anatomy", "preprocessing", {"brain_only": True}, "found the brain alone"),
+    ],
+)
+def test_unfit_bundles_are_refused(
+    tmp_path: Path, name: str, part: str, values: Any, finding: str
+) -> None:
+    folders = {"lesion": bundled("lesion"), "anatomy": bundled("anatomy")}
+    folders[name] = changed(tmp_path, name, part, values)
+    with pytest.raises(InputError, match=finding) as caught:
+        read_models(SegmentConfig(folders["lesion"], folders["anatomy"]))
+    assert str(caught.value).startswith(f"{folders[name]}/config.json: expected ")
