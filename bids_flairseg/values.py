@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bids_flairseg.errors import AnalysisLevelError
+from bids_flairseg.limits import processor_quota
 
 ANALYSIS_LEVELS = ("participant", "group")
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def processors() -> int:
@@ -20,11 +20,7 @@ def processors() -> int:
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    try:
-        quota, period = CPU_QUOTA.read_text().split()
-        return max(1, min(count, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return count
+    return int(max(1, min(count, processor_quota())))
 
 
 def path(text: str) -> Path:
@@ -75,6 +71,14 @@ def derivative(text: str) -> tuple[str, Path]:
     name, equals, folder = text.partition("=")
     root = path(folder if equals else text)
     return (name if equals and name else root.name), root
+
+
+def named_count(text: str) -> tuple[str, int]:
+    """Split ``NAME=K`` into a name and a count."""
+    name, _, count = text.rpartition("=")
+    if not name or not count.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=K, such as site8=8")
+    return name, int(count)
 
 
 def number(

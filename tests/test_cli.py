@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -138,13 +139,11 @@ def test_training_modes_say_that_they_come_later(folders: list[str]) -> None:
         cli.run(parse_arguments([*folders, "--mode", "train"]))
 
 
-@pytest.mark.parametrize(("quota", "expected"), [("max 100000", 8), ("150000 100000", 1)])
-def test_processors_obey_the_quota_of_a_container(
-    quota: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("quota", "expected"), [(math.inf, 8), (2.9, 2), (0.5, 1)])
+def test_processors_obey_affinity_and_quota(
+    quota: float, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "cpu.max"
-    file.write_text(quota)
-    monkeypatch.setattr(values, "CPU_QUOTA", file)
+    monkeypatch.setattr(values, "processor_quota", lambda: quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert values.processors() == expected
 

@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from bids_flairseg.limits import control_groups, read_number
 from bids_flairseg.model.unet import Stage, UNetConfig
 
 # Measured against the resident memory of TensorFlow 2.21 on the CPU: copies in the layout of
 # its kernels, work space and what its allocator holds come on top of the activations.
 _OVERHEAD = 1.9
-_UNLIMITED = 1 << 60
 
 
 def prediction_bytes(config: UNetConfig, shape: tuple[int, int, int], *, itemsize: int = 4) -> int:
@@ -54,46 +54,19 @@ def available_bytes(root: Path = Path("/")) -> int:
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    return max(0, min([free, *_group_bytes(root)]))
+    return max(0, int(min([free, *_group_bytes(root)])))
 
 
-def _group_bytes(root: Path) -> Iterator[int]:
+def _group_bytes(root: Path) -> Iterator[float]:
     """Yield what each control group above the process leaves."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:  # no Linux
-        return
-    mount = root / "sys/fs/cgroup"
-    for line in lines:
-        _, controllers, name = line.split(":", 2)
-        if controllers == "":
-            base, limit, used = mount, "memory.max", "memory.current"
-        elif "memory" in controllers.split(","):
-            base, limit, used = (
-                mount / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-            )  # fmt: skip
-        else:
-            continue
-        # inside a container the name may be that of the host: then only the base is there
-        for folder in [base, *_folders(base, name)]:
-            left = _number(folder / limit) - _number(folder / used, missing=0)
-            yield left + _reclaimable(folder)
-
-
-def _folders(base: Path, name: str) -> Iterator[Path]:
-    folder = base
-    for part in Path(name.lstrip("/")).parts:
-        if part == "..":
-            return
-        folder = folder / part
-        yield folder
-
-
-def _number(path: Path, *, missing: int = _UNLIMITED) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # no such group, or "max"
-        return missing
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        2: ("memory.max", "memory.current"),
+    }
+    for version, folder in control_groups("memory", root):
+        limit, used = (folder / name for name in names[version])
+        left = read_number(limit) - read_number(used, missing=0)
+        yield left + _reclaimable(folder)
 
 
 def _reclaimable(folder: Path) -> int:

@@ -12,6 +12,7 @@ from nipype import config
 
 from bids_flairseg.config import ResourceConfig
 from bids_flairseg.errors import UsageError
+from bids_flairseg.limits import memory_limit
 
 POLL_S, POLL_PER_SCAN_S = 0.05, 0.0005
 
@@ -95,7 +96,8 @@ def memory_gb(resources: ResourceConfig) -> float:
     Parameters
     ----------
     resources : ResourceConfig
-        With ``memory_mb``, or None for 90 % of the machine's or the container's.
+        With ``memory_mb``, or None for 90 % of the machine's, or of what the container or
+        the batch job may take.
 
     Returns
     -------
@@ -106,11 +108,4 @@ def memory_gb(resources: ResourceConfig) -> float:
         return resources.memory_mb / 1000
     import psutil
 
-    return 0.9 * min(float(psutil.virtual_memory().total), _container_limit()) / 1e9
-
-
-def _container_limit() -> float:
-    try:
-        return float(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # no such file, or "max": no limit
-        return float("inf")
+    return 0.9 * min(float(psutil.virtual_memory().total), memory_limit()) / 1e9
