@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from bids_flairseg.errors import FlairsegError, StorageError, UsageError
 from bids_flairseg.parser import parse_arguments
+from bids_flairseg.streams import open_streams
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
 
-    from bids_flairseg.config import DatasetConfig, RunConfig
+    from bids_flairseg.config import DatasetConfig, GroupConfig, RunConfig
 
 LOGGER = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit code, see ``flairseg --help``.
     """
+    open_streams()
     configure_logging()
     try:
         with interruptible():
@@ -89,9 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     console = configure_logging(arguments.verbosity)
     if arguments.analysis_level == "group":
-        from bids_flairseg.group.run import run_group
-
-        return run_group(dataset_config(arguments, work_dir=arguments.output_dir))
+        return _run_group(arguments)
     from bids_flairseg.workflow.folders import work_folder
     from bids_flairseg.workflow.record import start_record
     from bids_flairseg.workflow.run import run_participants
@@ -101,6 +101,45 @@ def run(arguments: argparse.Namespace) -> int:
         record = start_record(config)
         with log_file(record.folder / "flairseg.log"):
             return run_participants(config, record, console)
+
+
+def _run_group(arguments: argparse.Namespace) -> int:
+    """Run the group level and record it."""
+    from bids_flairseg.errors import MissingInputError
+    from bids_flairseg.group.run import check_strict, run_group
+    from bids_flairseg.workflow.record import start_record
+
+    config = group_config(arguments)
+    if not config.dataset.output_dir.is_dir():
+        raise MissingInputError(
+            f"{config.dataset.output_dir}: expected the results of the participant level, but "
+            "there is no such folder. Run flairseg BIDS_DIR OUTPUT_DIR participant first."
+        )
+    record = start_record(config)
+    with log_file(record.folder / "flairseg.log"):
+        record.save()
+        summary = run_group(config)
+        record.save(result=summary.record())
+        if config.strict:
+            check_strict(summary, config.dataset.output_dir)
+        return summary.exit_code
+
+
+def group_config(arguments: argparse.Namespace) -> GroupConfig:
+    """Gather all settings of the group level."""
+    from bids_flairseg.config import GroupConfig
+
+    return GroupConfig(
+        dataset=dataset_config(arguments, work_dir=arguments.output_dir),
+        references=tuple(arguments.reference),
+        mask_names=arguments.mask_names,
+        group_by=tuple(arguments.group_by),
+        local_cases=dict(arguments.local_cases),
+        margin=arguments.margin,
+        strict=arguments.strict,
+        nprocs=arguments.nprocs,
+        random_seed=arguments.random_seed,
+    )
 
 
 def dataset_config(arguments: argparse.Namespace, *, work_dir: Path) -> DatasetConfig:
@@ -145,6 +184,7 @@ def run_config(arguments: argparse.Namespace, *, work_dir: Path) -> RunConfig:
         ),
         random_seed=arguments.random_seed,
         overwrite=arguments.overwrite,
+        clean_workdir=arguments.clean_workdir,
         stop_on_first_crash=arguments.stop_on_first_crash,
         write_graph=arguments.write_graph,
         verbosity=arguments.verbosity,

@@ -75,6 +75,44 @@ class RunConfig:
     segment: SegmentConfig
     random_seed: int = 0
     overwrite: bool = False
+    clean_workdir: bool = False
     stop_on_first_crash: bool = False
     write_graph: bool = False
     verbosity: int = 0
+
+
+@dataclass(frozen=True)
+class GroupConfig:
+    """One call of the group level.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Its derivatives are references and predictions of other models.
+    references : tuple of str
+        Names of the derivatives that are references; empty: found out.
+    mask_names : Path or None
+        TOML file that says how masks are named in the derivatives.
+    group_by : tuple of str
+        Columns to compare groups by; empty: those that are usual and there.
+    local_cases : mapping of str to int
+        With how many local cases the model of each derivative was trained.
+    margin : float
+        By how much less Dice a model is no worse than a rater.
+    strict : bool
+        Pairs that cannot be compared are an error.
+    nprocs : int
+        Processes that compare masks.
+    random_seed : int
+        Seed of the bootstrap.
+    """
+
+    dataset: DatasetConfig
+    references: tuple[str, ...] = ()
+    mask_names: Path | None = None
+    group_by: tuple[str, ...] = ()
+    local_cases: Mapping[str, int] = field(default_factory=dict)
+    margin: float = 0.05
+    strict: bool = False
+    nprocs: int = 1
+    random_seed: int = 0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from bids_flairseg import __version__, values
 from bids_flairseg.errors import MissingInputError, UsageError
+
+LOGGER = logging.getLogger(__name__)
 
 MODES = ("predict", "train", "finetune", "crossval")
 
@@ -86,10 +90,14 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if arguments.omp_nthreads is None:
         arguments.omp_nthreads = min(arguments.nprocs, 8)
     elif arguments.omp_nthreads > arguments.nprocs:
-        raise UsageError(
-            f"--omp-nthreads {arguments.omp_nthreads} is more than --nprocs {arguments.nprocs} "
-            f"allows all steps together. Raise --nprocs, or lower --omp-nthreads."
+        LOGGER.warning(
+            "--omp-nthreads %d is more than the %d that --nprocs allows all steps together; "
+            "each step takes %d",
+            arguments.omp_nthreads,
+            arguments.nprocs,
+            arguments.nprocs,
         )
+        arguments.omp_nthreads = arguments.nprocs
     return arguments
 
 
@@ -107,10 +115,12 @@ def _check_paths(arguments: argparse.Namespace) -> None:
     for path in filter(None, folders):
         if not path.is_dir():
             raise MissingInputError(f"{path}: expected a folder, but there is none. Is it mounted?")
-    for path in filter(None, [arguments.bids_filter_file, arguments.nipype_plugin_file]):
+    files = [arguments.bids_filter_file, arguments.nipype_plugin_file, arguments.mask_names]
+    for path in filter(None, files):
         if not path.is_file():
             raise MissingInputError(f"{path}: expected a file, but there is none.")
-    if arguments.output_dir == arguments.bids_dir:
+    # A link to the dataset is the dataset as well.
+    if os.path.realpath(arguments.output_dir) == os.path.realpath(arguments.bids_dir):
         raise UsageError(
             f"{arguments.output_dir}: the results cannot go into the dataset's own root. "
             f"Take {arguments.bids_dir / 'derivatives' / 'flairseg'}."
@@ -135,6 +145,7 @@ def build_parser() -> Parser:
     _add_segmentation(parser)
     _add_resources(parser)
     _add_execution(parser)
+    _add_group(parser)
     return parser
 
 
@@ -178,6 +189,7 @@ def _add_selection(parser: Parser) -> None:
     group.add_argument(
         "--participant-label",
         nargs="+",
+        action="extend",
         type=values.label("sub-"),
         default=[],
         metavar="LABEL",
@@ -186,6 +198,7 @@ def _add_selection(parser: Parser) -> None:
     group.add_argument(
         "--session-label",
         nargs="+",
+        action="extend",
         type=values.label("ses-"),
         default=[],
         metavar="LABEL",
@@ -202,6 +215,7 @@ def _add_selection(parser: Parser) -> None:
         "-d",
         "--derivatives",
         nargs="+",
+        action="extend",
         type=values.derivative,
         default=[],
         metavar="NAME=PATH",
@@ -272,10 +286,12 @@ def _add_resources(parser: Parser) -> None:
     group = parser.add_argument_group("resources")
     group.add_argument(
         "--nprocs",
+        "--nthreads",
+        "--n-cpus",
         type=values.number(int, 1),
         default=values.processors(),
         metavar="N",
-        help="threads of all steps together (default: the %(default)s of this machine)",
+        help="threads of all steps together (default: the %(default)s that this process may use)",
     )
     group.add_argument(
         "--omp-nthreads",
@@ -285,9 +301,11 @@ def _add_resources(parser: Parser) -> None:
     )
     group.add_argument(
         "--mem-mb",
-        type=values.number(int, 1),
+        "--mem",
+        type=values.megabytes,
         metavar="MB",
-        help="memory of all steps together (default: 90%% of this machine's)",
+        help="memory of all steps together, in MB or with a unit, as in 16G (default: 90%% of "
+        "what the machine, the container or the batch job has)",
     )
     group.add_argument(
         "--device",
@@ -315,6 +333,12 @@ def _add_execution(parser: Parser) -> None:
         "where that cannot be written, a temporary folder that goes away at the end)",
     )
     group.add_argument(
+        "--clean-workdir",
+        action="store_true",
+        help="remove the intermediate files of this run's scans from the work folder, before the "
+        "run and of finished scans after it; without it they stay, 100 to 200 MB a scan",
+    )
+    group.add_argument(
         "--overwrite",
         action="store_true",
         help="do everything again; by default finished scans whose image, options and models "
@@ -336,4 +360,52 @@ def _add_execution(parser: Parser) -> None:
         default=0,
         metavar="N",
         help="seed of everything random (default: %(default)s)",
+    )
+
+
+def _add_group(parser: Parser) -> None:
+    group = parser.add_argument_group("group level")
+    group.add_argument(
+        "--reference",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="which of -d NAME=PATH are references; the others are predictions to compare "
+        "(default: those that no known program has made)",
+    )
+    group.add_argument(
+        "--mask-names",
+        type=values.path,
+        metavar="FILE",
+        help="TOML file that says how masks are named in -d NAME=PATH: a table [NAME] with "
+        "pattern, labels, threshold, kind (default: BIDS names and those of known tools)",
+    )
+    group.add_argument(
+        "--group-by",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of participants.tsv or attributes of the FLAIR's JSON file to compare "
+        "groups by (default: diagnosis, site, scanner and acquisition, as far as they are there)",
+    )
+    group.add_argument(
+        "--local-cases",
+        nargs="+",
+        type=values.named_count,
+        default=[],
+        metavar="NAME=K",
+        help="with how many of your own cases the model of -d NAME=PATH was trained, for the "
+        "learning curve (default: the number at the end of NAME)",
+    )
+    group.add_argument(
+        "--margin",
+        type=values.number(float, 0.0, 1.0),
+        default=0.05,
+        metavar="DICE",
+        help="how much less Dice still counts as no worse than a rater (default: %(default)s)",
+    )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail if anything cannot be compared or a scan has no result",
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from bids_flairseg.errors import AnalysisLevelError
 from bids_flairseg.limits import processor_quota
 
+_MEGABYTES = {"": 1.0, "K": 1e-3, "M": 1.0, "G": 1e3, "T": 1e6}
 ANALYSIS_LEVELS = ("participant", "group")
 
 
@@ -79,6 +81,39 @@ def named_count(text: str) -> tuple[str, int]:
     if not name or not count.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=K, such as site8=8")
     return name, int(count)
+
+
+def megabytes(text: str) -> int:
+    """Read an amount of memory: in MB, or with a unit such as ``16G`` or ``16GB``.
+
+    Parameters
+    ----------
+    text : str
+        As typed.
+
+    Returns
+    -------
+    int
+        MB (10^6 bytes), at least 1.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It is no amount of memory.
+
+    Examples
+    --------
+    >>> megabytes("8000"), megabytes("1.5G"), megabytes("16gb")
+    (8000, 1500, 16000)
+    """
+    match = re.fullmatch(r"([0-9]+\.?[0-9]*)([KMGT]?)B?", text.strip().upper())
+    size = float(match[1]) * _MEGABYTES[match[2]] if match else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory, as 16000 or 16G are")
+    return int(size)
+
+
+megabytes.__name__ = "int number"  # how argparse names it to the user
 
 
 def number(

@@ -26,11 +26,17 @@ class Mask:
         Entities that it shares with its scan (``sub``, ``ses``, ``acq``, ``run``, ...).
     rater : str or None
         Label of ``desc-``.
+    labels : tuple of int
+        Values that mean lesion; none: everything above 0.
+    threshold : float or None
+        For a map of probability: from which value a voxel is lesion.
     """
 
     path: Path
     entities: Mapping[str, str]
     rater: str | None = None
+    labels: tuple[int, ...] = ()
+    threshold: float | None = None
 
 
 def find_brain_masks(folder: Path, participants: Iterable[str]) -> list[Mask]:

@@ -1,80 +1,64 @@
-"""Agreement of the scans with reference masks, each pair listed whatever became of it."""
+"""Agreement of scans, models and raters, each pair listed whatever became of it."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from bids_flairseg.bids.masks import Mask, find_references, match_masks
+from bids_flairseg.bids.masks import Mask, match_masks
 from bids_flairseg.bids.names import natural_key
-from bids_flairseg.bids.scans import list_participants
-from bids_flairseg.config import DatasetConfig
-from bids_flairseg.errors import InputError
-from bids_flairseg.group.pairs import GridError, compare_files
+from bids_flairseg.config import GroupConfig
+from bids_flairseg.group.columns import MISSING_PREDICTION, MISSING_REFERENCE, VALUE_COLUMNS
+from bids_flairseg.group.compute import CACHE, OK, Job, Outcome, run_jobs
+from bids_flairseg.group.problems import Problem
 from bids_flairseg.group.results import ScanResult, Selection, identity
-from bids_flairseg.measure.agreement import Agreement
+from bids_flairseg.group.sources import MODEL, RATER, Source, find_sources
 from bids_flairseg.measure.stats import as_text
 
-LOGGER = logging.getLogger(__name__)
-
-OK = "ok"
-GRID_MISMATCH = "grid_mismatch"
-UNREADABLE = "unreadable"
-MISSING_PREDICTION = "missing_prediction"
-MISSING_REFERENCE = "missing_reference"
-
-# A derivative of this name holds brain masks for the participant level: no references are missed.
-_BRAIN_MASKS = "masks"
-
-_Item = TypeVar("_Item", Mask, ScanResult)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Where a reference mask comes from.
-
-    Attributes
-    ----------
-    name : str
-        The NAME of ``-d NAME=PATH``.
-    folder : Path
-        The PATH.
-    """
-
-    name: str
-    folder: Path
+CONSENSUS = "consensus"
+_NOT_AVAILABLE = "n/a"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One scan and one reference mask, compared or not.
+    """One scan, one prediction and one reference, compared or not.
 
     Attributes
     ----------
     entities : mapping of str to str
         Entities of the scan.
-    reference : Reference
-        Where the mask comes from.
-    mask : Mask or None
-        The mask; None if the scan has none there.
-    status : str
-        ``ok``, or the kind of reason why there are no numbers.
-    reason : str
-        The same in words, empty if ``ok``.
-    numbers : Agreement or None
-        Given if ``ok``.
+    kind : str
+        ``model`` for a prediction against a reference, ``rater`` for two raters.
+    model : str
+        Name of the prediction; of the first rater where two are compared.
+    reference : str
+        NAME of the derivative, ``consensus`` for the majority of all raters.
+    rater : str
+        Label of ``desc-``, empty without one.
+    reference_file : str
+        The mask, relative to its folder; empty for none or several.
+    job : Job or None
+        What is to be compared; None where something is missing.
+    outcome : Outcome
+        What became of it.
     """
 
     entities: Mapping[str, str]
-    reference: Reference
-    mask: Mask | None
-    status: str = OK
-    reason: str = ""
-    numbers: Agreement | None = None
+    kind: str
+    model: str
+    reference: str
+    rater: str = ""
+    reference_file: str = ""
+    job: Job | None = None
+    outcome: Outcome = field(default_factory=lambda: Outcome(MISSING_REFERENCE))
+
+    @property
+    def status(self) -> str:
+        """Kind of outcome."""
+        return self.outcome.status
 
     def row(self) -> dict[str, str]:
         """Return the columns of ``group_agreement.tsv`` as text.
@@ -84,114 +68,231 @@ class Comparison:
         dict of str to str
             ``n/a`` where there is no value.
         """
-        numbers, mask = self.numbers, self.mask
-        return identity(self.entities) | {
-            "reference": self.reference.name,
-            "rater": (mask.rater if mask else None) or "n/a",
+        numbers = self.outcome.numbers
+        values = numbers.values if numbers else {}
+        return {
+            **identity(self.entities),
+            "comparison": self.kind,
+            "model": self.model,
+            "reference": self.reference,
+            "rater": self.rater or _NOT_AVAILABLE,
             "status": self.status,
-            "dice": as_text(numbers.dice if numbers else None),
-            "predicted_volume_ml": as_text(numbers.predicted_ml if numbers else None),
-            "reference_volume_ml": as_text(numbers.reference_ml if numbers else None),
-            "volume_difference_ml": as_text(numbers.difference_ml if numbers else None),
-            "reference_file": str(mask.path.relative_to(self.reference.folder)) if mask else "n/a",
-            "reason": self.reason or "n/a",
+            **{name: as_text(values.get(name)) for name in VALUE_COLUMNS},
+            "reference_file": self.reference_file or _NOT_AVAILABLE,
+            "reason": self.outcome.reason or _NOT_AVAILABLE,
         }
 
-
-#: Meaning of the columns of ``group_agreement.tsv`` that are its own.
-AGREEMENT_COLUMNS: Mapping[str, Mapping[str, object]] = {
-    "reference": {"Description": "NAME of -d NAME=PATH, where the reference comes from"},
-    "rater": {"Description": "Who drew it: label of desc- in its name"},
-    "status": {
-        "Description": "Whether the pair was compared",
-        "Levels": {
-            OK: "Compared",
-            GRID_MISMATCH: "The reference does not lie on the grid of the FLAIR",
-            UNREADABLE: "One of the masks cannot be read, or is no mask",
-            MISSING_PREDICTION: "A reference without a finished scan",
-            MISSING_REFERENCE: "A finished scan without a reference",
-        },
-    },
-    "dice": {
-        "Description": "2 |A and B| / (|A| + |B|) of the voxels on the grid of the FLAIR; "
-        "1 if both masks are empty, 0 if one is"
-    },
-    "predicted_volume_ml": {"Description": "Volume of the predicted mask", "Units": "mL"},
-    "reference_volume_ml": {"Description": "Volume of the reference mask", "Units": "mL"},
-    "volume_difference_ml": {"Description": "Predicted minus reference volume", "Units": "mL"},
-    "reference_file": {"Description": "The reference mask, relative to its folder"},
-    "reason": {"Description": "Why there are no numbers"},
-}
+    def lesion_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of ``group_detection.tsv``."""
+        first = {
+            **identity(self.entities),
+            "model": self.model,
+            "reference": self.reference,
+            "rater": self.rater or _NOT_AVAILABLE,
+        }
+        for lesion in self.outcome.numbers.lesions if self.outcome.numbers else ():
+            yield first | dict(lesion)
 
 
-def compare_all(dataset: DatasetConfig, scans: Sequence[ScanResult]) -> Iterator[Comparison]:
-    """Compare the scans with the references of every ``-d NAME=PATH``.
+def compare_all(
+    config: GroupConfig, scans: Sequence[ScanResult]
+) -> tuple[list[Comparison], list[Problem]]:
+    """Compare the scans, and what other models made of them, with all references.
 
     Parameters
     ----------
-    dataset : DatasetConfig
-        Its derivatives hold the references, several of a scan told apart by ``desc-``.
+    config : GroupConfig
+        Its derivatives hold references and predictions.
     scans : sequence of ScanResult
         Finished scans.
 
-    Yields
-    ------
-    Comparison
-        One per scan and reference mask; scans without reference and references without
-        scan as well. A derivative that holds no lesion mask at all is named in the log.
+    Returns
+    -------
+    list of Comparison
+        One per scan, model and reference; then raters with each other. Scans without
+        reference and references without scan as well.
+    list of Problem
+        Derivatives without masks.
     """
-    selection = Selection.of(dataset)
-    for name, folder in dataset.derivatives.items():
-        asked = selection.participants
-        there = [label for label in list_participants(folder) if not asked or label in asked]
-        masks = find_references(folder, there)
-        if masks:
-            for item in _compare_folder(Reference(name, folder), masks, scans):
-                if item.status != MISSING_PREDICTION or selection.accepts(item.entities):
-                    yield item
-        elif name != _BRAIN_MASKS:
-            LOGGER.warning(
-                "%s: no lesion mask (*_label-lesion_mask.nii.gz or *_label-L_mask.nii.gz) below "
-                "it, so there is nothing to compare with -d %s.",
-                folder,
-                name,
-            )
+    sources, problems = find_sources(config)
+    raters = [source for source in sources if source.kind == RATER]
+    models = [source for source in sources if source.kind == MODEL]
+    if models and not raters:  # nothing is the truth: ours against each of the others
+        raters, models = models, []
+    planned = list(_plan(scans, raters, models)) if raters else []
+    selection = Selection.of(config.dataset)
+    planned = [
+        item
+        for item in planned
+        if item.status != MISSING_PREDICTION or selection.accepts(item.entities)
+    ]
+    jobs = [item.job for item in planned if item.job is not None]
+    outcomes = run_jobs(jobs, cache=config.dataset.output_dir / CACHE, nprocs=config.nprocs)
+    done = [item if item.job is None else replace(item, outcome=next(outcomes)) for item in planned]
+    next(outcomes, None)  # closes the cache
+    return done, problems
 
 
-def _compare_folder(
-    reference: Reference, masks: Sequence[Mask], scans: Sequence[ScanResult]
+def model_names(scans: Sequence[ScanResult]) -> dict[str, str]:
+    """Name the model of every scan, with its digest where one name stands for several.
+
+    Parameters
+    ----------
+    scans : sequence of ScanResult
+        Finished scans.
+
+    Returns
+    -------
+    dict of str to str
+        By name of the scan.
+    """
+    digests: dict[str, set[str]] = {}
+    for scan in scans:
+        digests.setdefault(_model(scan), set()).add(scan.stats.get("model_sha256", ""))
+    return {
+        scan.name: _model(scan)
+        if len(digests[_model(scan)]) == 1
+        else f"{_model(scan)}-{scan.stats.get('model_sha256', '')[:7] or 'unknown'}"
+        for scan in scans
+    }
+
+
+def _model(scan: ScanResult) -> str:
+    name = scan.stats.get("model", _NOT_AVAILABLE)
+    return "flairseg" if name == _NOT_AVAILABLE else name
+
+
+def _plan(
+    scans: Sequence[ScanResult], raters: Sequence[Source], models: Sequence[Source]
 ) -> Iterator[Comparison]:
-    """Compare all scans and references of one derivative, participant by participant."""
-    masks_of, scans_of = _by_participant(masks), _by_participant(scans)
-    for participant in sorted(masks_of.keys() | scans_of.keys(), key=natural_key):
-        candidates, own = masks_of.get(participant, []), scans_of.get(participant, [])
-        entities = [scan.entities for scan in own]
+    """List all that can be compared and all that cannot, participant by participant."""
+    names = model_names(scans)
+    own: dict[str, list[ScanResult]] = {}
+    for scan in scans:
+        own.setdefault(scan.paths.scan.participant, []).append(scan)
+    everybody = itertools.chain(own, *(source.masks for source in raters))
+    for participant in sorted(set(everybody), key=natural_key):
+        here = own.get(participant, [])
+        entities = [scan.entities for scan in here]
         used: set[Path] = set()
-        for scan in own:
-            fitting = match_masks(scan.entities, candidates, entities)
-            used |= {mask.path for mask in fitting}
-            yield from (_compare(scan, mask, reference) for mask in fitting)
-            if not fitting:
-                reason = "no reference mask of that name"
-                yield Comparison(scan.entities, reference, None, MISSING_REFERENCE, reason)
-        for mask in candidates:
-            if mask.path not in used:
-                reason = "no finished scan of that name, or more than one that could be meant"
-                yield Comparison(mask.entities, reference, mask, MISSING_PREDICTION, reason)
+        for scan in here:
+            drawn = _marks(scan, raters, entities)
+            used |= {mask.path for _, mask in drawn}
+            predictions = _predictions(scan, models, entities, names[scan.name])
+            yield from _plan_scan(scan.entities, predictions, drawn, raters)
+        for source in raters:
+            for mask in source.masks.get(participant, ()):
+                if mask.path not in used:
+                    yield _without_scan(source, mask)
 
 
-def _by_participant(items: Sequence[_Item]) -> dict[str, list[_Item]]:
-    """Sort scans or masks by their participant."""
-    ordered = sorted(items, key=lambda item: item.entities["sub"])
-    return {sub: list(own) for sub, own in groupby(ordered, lambda item: item.entities["sub"])}
+def _marks(
+    scan: ScanResult, raters: Sequence[Source], others: Sequence[Mapping[str, str]]
+) -> list[tuple[Source, Mask]]:
+    """Find all references of a scan."""
+    participant = scan.paths.scan.participant
+    return [
+        (source, mask)
+        for source in raters
+        for mask in match_masks(scan.entities, source.masks.get(participant, ()), others)
+    ]
 
 
-def _compare(scan: ScanResult, mask: Mask, reference: Reference) -> Comparison:
-    """Compare one scan with one reference mask."""
-    try:
-        numbers = compare_files(scan.paths.mask, mask.path)
-    except GridError as error:
-        return Comparison(scan.entities, reference, mask, GRID_MISMATCH, str(error))
-    except InputError as error:
-        return Comparison(scan.entities, reference, mask, UNREADABLE, str(error))
-    return Comparison(scan.entities, reference, mask, numbers=numbers)
+def _predictions(
+    scan: ScanResult,
+    models: Sequence[Source],
+    others: Sequence[Mapping[str, str]],
+    name: str,
+) -> list[tuple[str, Job | None]]:
+    """Name the predictions of a scan, ours first; None where another model has none."""
+    found: list[tuple[str, Job | None]] = [
+        (name, Job(Mask(scan.paths.mask, scan.entities), (), scan.paths.lesions))
+    ]
+    for source in models:
+        masks = source.masks.get(scan.paths.scan.participant, ())
+        fitting = match_masks(scan.entities, masks, others)
+        for mask in fitting:
+            rest = f":{mask.rater}" if len(fitting) > 1 else ""
+            found.append((source.name + rest, Job(mask, (), _numbered(mask.path))))
+        if not fitting:
+            found.append((source.name, None))
+    return found
+
+
+def _numbered(mask: Path) -> Path | None:
+    """Return the numbered lesions beside a mask of ours, if it is one."""
+    path = mask.with_name(mask.name.replace("_label-L_mask.nii", "_seg-lesions_dseg.nii"))
+    return path if path != mask and path.is_file() else None
+
+
+def _plan_scan(
+    entities: Mapping[str, str],
+    predictions: Iterable[tuple[str, Job | None]],
+    drawn: Sequence[tuple[Source, Mask]],
+    raters: Sequence[Source],
+) -> Iterator[Comparison]:
+    """List the comparisons of one scan."""
+    masks = tuple(mask for _, mask in drawn)
+    for name, job in predictions:
+        for source, mask in drawn:
+            yield _with_job(_drawn(entities, MODEL, name, source, mask), job, (mask,))
+        if len(masks) > 1:
+            yield _with_job(Comparison(entities, MODEL, name, CONSENSUS), job, masks)
+        for source in raters:
+            if all(other is not source for other, _ in drawn):
+                outcome = Outcome(MISSING_REFERENCE, "no reference mask of that name")
+                yield Comparison(entities, MODEL, name, source.name, outcome=outcome)
+    for (first, one), (second, other) in itertools.combinations(drawn, 2):
+        rater = f"{first.name}:{one.rater}" if one.rater else first.name
+        planned = _drawn(entities, RATER, rater, second, other)
+        yield replace(planned, job=Job(one, (other,)))
+
+
+def _drawn(
+    entities: Mapping[str, str], kind: str, model: str, source: Source, mask: Mask
+) -> Comparison:
+    """Name a comparison with one mask."""
+    file = mask.path.relative_to(source.folder).as_posix()
+    return Comparison(entities, kind, model, source.name, mask.rater or "", file)
+
+
+def _with_job(planned: Comparison, job: Job | None, masks: tuple[Mask, ...]) -> Comparison:
+    """Give a comparison its files, or say that the prediction is missing."""
+    if job is None:
+        reason = f"{planned.model} has no mask of that name"
+        return replace(planned, outcome=Outcome(MISSING_PREDICTION, reason))
+    return replace(planned, job=replace(job, references=masks))
+
+
+def _without_scan(source: Source, mask: Mask) -> Comparison:
+    """List a reference that belongs to no scan."""
+    reason = "no finished scan of that name, or more than one that could be meant"
+    planned = _drawn(mask.entities, MODEL, _NOT_AVAILABLE, source, mask)
+    return replace(planned, outcome=Outcome(MISSING_PREDICTION, reason))
+
+
+def agreement_problems(comparisons: Iterable[Comparison]) -> list[Problem]:
+    """List what could not be compared.
+
+    Parameters
+    ----------
+    comparisons : iterable of Comparison
+        All pairs.
+
+    Returns
+    -------
+    list of Problem
+        One per pair.
+    """
+    found = []
+    for item in comparisons:
+        if item.status == OK:
+            continue
+        source = item.reference
+        if item.status == MISSING_PREDICTION and item.model != _NOT_AVAILABLE:
+            source = item.model
+        detail = item.outcome.reason
+        if item.reference_file and item.reference_file not in detail:
+            detail += f" ({item.reference_file})"
+        found.append(Problem(item.status, detail, identity(item.entities)["scan"], source))
+    return list(dict.fromkeys(found))

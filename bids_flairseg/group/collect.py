@@ -12,6 +12,7 @@ from typing import Any
 from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.bids.tables import Participants
+from bids_flairseg.group.problems import Problem
 from bids_flairseg.group.results import Results, ScanResult, identity
 
 #: Meaning of the columns with which every group table starts.
@@ -87,7 +88,7 @@ def join(scans: Sequence[ScanResult], participants: Participants, bids_dir: Path
     return LesionTable(columns, tuple(rows), tuple(names.values()))
 
 
-def find_problems(results: Results, participants: Participants) -> list[str]:
+def find_problems(results: Results, participants: Participants) -> list[Problem]:
     """Say what a reader of the table should know.
 
     Parameters
@@ -99,39 +100,40 @@ def find_problems(results: Results, participants: Participants) -> list[str]:
 
     Returns
     -------
-    list of str
-        One sentence or two each; empty if all is well.
+    list of Problem
+        Empty if all is well.
     """
-    problems = list(results.unreadable)
-    for names, text in (
-        (results.without_result, "No result (run the participant level for them)"),
-        (results.unfinished, "Not finished, so left out (run the participant level again)"),
-        (results.without_flair, "A result, but no FLAIR in the dataset any more"),
+    problems = [Problem("unreadable_table", text) for text in results.unreadable]
+    for kind, names, detail in (
+        ("no_result", results.without_result, "Run the participant level."),
+        ("unfinished", results.unfinished, "Run the participant level again."),
+        ("no_flair", results.without_flair, "Its FLAIR is no longer in the dataset."),
     ):
-        if names:
-            problems.append(f"{text}: {enumerate_some(names, 20)}.")
-    problems += participants.warnings
+        problems += [Problem(kind, detail, scan=name) for name in names]
+    problems += [Problem("participants", text) for text in participants.warnings]
     absent = dict.fromkeys(
         f"sub-{scan.paths.scan.participant}"
         for scan in results.scans
         if scan.paths.scan.participant not in participants.rows
     )
     if participants.columns and absent:
-        problems.append(f"participants.tsv does not list {enumerate_some(absent, 20)}.")
+        text = f"participants.tsv does not list {enumerate_some(absent, 20)}."
+        problems.append(Problem("participants", text))
     return problems + _mixtures(results.scans)
 
 
-def _mixtures(scans: Sequence[ScanResult]) -> list[str]:
+def _mixtures(scans: Sequence[ScanResult]) -> list[Problem]:
     """Name the settings in which scans differ."""
     problems = []
     for setting in _SETTINGS:
         counts = Counter(scan.stats.get(setting, "n/a") for scan in scans)
         if len(counts) > 1:
             shares = [f"{value[:12]} (scans: {count})" for value, count in counts.most_common()]
-            problems.append(
+            text = (
                 f"The scans differ in {setting}: {enumerate_some(shares)}. Their numbers are not "
                 "comparable; run the participant level again with --overwrite."
             )
+            problems.append(Problem("mixed", text))
     return problems
 
 

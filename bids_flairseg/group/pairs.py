@@ -1,59 +1,71 @@
-"""Two mask files of the same scan, compared on the grid that they share."""
+"""Mask files of the same scan, compared on the grid that they share."""
 
 from __future__ import annotations
 
-import itertools
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import (
-    apply_orientation,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
+from nibabel.orientations import apply_orientation
 from numpy.typing import NDArray
 
+from bids_flairseg.bids.masks import Mask
+from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.errors import InputError
 from bids_flairseg.measure.agreement import Agreement, agreement
-from bids_flairseg.measure.arrays import voxel_spacing, voxel_volume_ml
-
-# Corners of two equal grids may lie this share of a voxel's shortest edge apart.
-_TOLERANCE = 0.1
-_BROKEN = (
-    OSError,
-    EOFError,
-    ValueError,
-    zlib.error,
-    ImageFileError,
-    HeaderDataError,
-    WrapStructError,
+from bids_flairseg.measure.arrays import Box, bounding_box, voxel_volume_ml
+from bids_flairseg.measure.detection import RULES, Detection, Lesions, detect
+from bids_flairseg.measure.surfaces import SurfaceDistances, surface_distances
+from bids_flairseg.preprocess.mask import (
+    check_grid,
+    open_mask,
+    read_label,
+    read_mask,
+    turn_between,
 )
 
 
-class GridError(InputError):
-    """Two masks do not lie on the same grid."""
+@dataclass(frozen=True)
+class PairNumbers:
+    """All that is measured of a prediction and a reference; plain, so that it can be kept.
+
+    Attributes
+    ----------
+    values : mapping of str to (float or None)
+        By column of ``group_agreement.tsv``.
+    lesions : tuple of mapping
+        Rows of ``group_detection.tsv``: one per lesion of either mask.
+    """
+
+    values: Mapping[str, float | None]
+    lesions: tuple[Mapping[str, Any], ...] = ()
 
 
-def compare_files(predicted: Path, reference: Path) -> Agreement:
-    """Compare two mask files.
+def compare_files(
+    predicted: Mask, references: Sequence[Mask], *, numbered: Path | None = None
+) -> PairNumbers:
+    """Compare a mask file with a reference, or with what most of several raters marked.
 
     Axes in another order or direction are the same grid; nothing is ever interpolated.
 
     Parameters
     ----------
-    predicted, reference : Path
-        NIfTI files of 0 and one other value, or of whole numbers, of which all above 0 count.
+    predicted : Mask
+        A NIfTI file of 0 and one other value, or of whole numbers, of which all above 0 count
+        unless the mask names its labels; of probabilities only where it names a threshold.
+    references : sequence of Mask
+        One or more; of several, a voxel counts that more than half of them have.
+    numbered : Path, optional
+        The prediction's lesions one by one, with a table of their regions beside.
 
     Returns
     -------
-    Agreement
-        Dice and both volumes.
+    PairNumbers
+        Overlap, volumes, distances and lesions.
 
     Raises
     ------
@@ -62,75 +74,99 @@ def compare_files(predicted: Path, reference: Path) -> Agreement:
     InputError
         A file cannot be read, or is no mask.
     """
-    first, second = _open(predicted), _open(reference)
-    turn = ornt_transform(io_orientation(second.affine), io_orientation(first.affine))
-    _check_grid(first, second, turn, reference)
-    turned = apply_orientation(_read_mask(second, reference), turn)
-    return agreement(_read_mask(first, predicted), turned, voxel_ml=voxel_volume_ml(first.affine))
-
-
-def _open(path: Path) -> nib.Nifti1Image:
-    """Read the header of a mask; its data stays on the disk."""
-    try:
-        image = nib.Nifti1Image.from_filename(path)
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
-    if len(image.shape) < 3 or any(length != 1 for length in image.shape[3:]):
-        raise InputError(f"{path}: expected a 3D mask, got shape {image.shape}. Take one volume.")
-    if not np.isfinite(image.affine).all() or not np.linalg.det(image.affine):
-        raise InputError(
-            f"{path}: expected an affine that gives every voxel its place, got one without "
-            "volume. Copy the header of the FLAIR to it."
-        )
-    return image
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    """Say that a file is damaged."""
-    return InputError(
-        f"{path}: expected a NIfTI image, but it cannot be read ({error}). Copy or make it again."
+    image = open_mask(predicted.path)
+    found = _read(image, predicted)
+    marked = [_on_grid(image, reference) for reference in references]
+    true = marked[0] if len(marked) == 1 else np.sum(marked, axis=0) * 2 > len(marked)
+    voxel_ml = voxel_volume_ml(image.affine)
+    box = bounding_box(found | true)
+    if box is not None:  # the rest is empty in both
+        found, true = found[box], true[box]
+    detection = detect(found, true, voxel_ml=voxel_ml)
+    values = _values(
+        agreement(found, true, voxel_ml=voxel_ml),
+        detection,
+        surface_distances(found, true, image.affine),
     )
+    regions = _regions(numbered, box, detection.predicted) if numbered and box else []
+    return PairNumbers(values, tuple(_lesion_rows(detection, regions)))
 
 
-def _check_grid(
-    first: nib.Nifti1Image, second: nib.Nifti1Image, turn: NDArray[np.float64], path: Path
-) -> None:
-    """Make sure that one image has the grid of the other, once its axes are turned."""
-    shape = tuple(second.shape[axis] for axis in np.argsort(turn[:, 0]))
-    wanted = first.shape[:3]
-    if shape != wanted:
-        raise GridError(
-            f"{path}: expected the grid of the FLAIR, {_by(wanted)} voxels, got {_by(shape)}. "
-            "Resample the reference to the FLAIR."
-        )
-    affine = second.affine @ inv_ornt_aff(turn, second.shape[:3])
-    corners = np.array([[*c, 1] for c in itertools.product(*((0, n - 1) for n in shape))])
-    apart = np.linalg.norm((corners @ (affine - first.affine).T)[:, :3], axis=1).max()
-    if apart > _TOLERANCE * min(voxel_spacing(first.affine)):
-        raise GridError(
-            f"{path}: expected the grid of the FLAIR, but its voxels lie up to {apart:.2g} mm "
-            "off. Resample the reference to the FLAIR, or repair its header."
-        )
+def _values(
+    overlap: Agreement, detection: Detection, distances: SurfaceDistances | None
+) -> dict[str, float | None]:
+    """Arrange the numbers of one pair by column."""
+    values: dict[str, float | None] = {
+        "dice": overlap.dice,
+        "jaccard": overlap.jaccard,
+        "sensitivity": overlap.sensitivity,
+        "precision": overlap.precision,
+        "hausdorff95_mm": distances.hausdorff95_mm if distances else None,
+        "surface_distance_mm": distances.mean_mm if distances else None,
+        "predicted_volume_ml": overlap.predicted_ml,
+        "reference_volume_ml": overlap.reference_ml,
+        "volume_difference_ml": overlap.difference_ml,
+        "volume_difference_percent": overlap.difference_percent,
+        "predicted_lesions": detection.predicted.count,
+        "reference_lesions": detection.reference.count,
+    }
+    for rule in RULES:
+        counts = detection.counts(rule)
+        values |= {
+            f"detected_{rule}": counts.detected,
+            f"missed_{rule}": counts.missed,
+            f"false_{rule}": counts.false,
+            f"lesion_f1_{rule}": counts.f1,
+        }
+    return values | {"panoptic_quality": detection.panoptic_quality}
 
 
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(length) for length in shape)
+def _lesion_rows(detection: Detection, regions: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Arrange all lesions of both masks; one of the reference takes its partner's region."""
+    for side, lesions in (("reference", detection.reference), ("predicted", detection.predicted)):
+        for place in range(lesions.count):
+            owner = place if side == "predicted" else int(lesions.partner[place])
+            yield {
+                "mask": side,
+                "volume_ml": round(float(lesions.volumes_ml[place]), 5),
+                "region": regions[owner] if regions and owner >= 0 else None,
+                "best_iou": round(float(lesions.best_iou[place]), 4),
+                **{f"found_{rule}": bool(lesions.matched[rule][place]) for rule in RULES},
+            }
 
 
-def _read_mask(image: nib.Nifti1Image, path: Path) -> NDArray[np.bool_]:
-    """Read the data of a mask, whatever its number for lesion is."""
+def _regions(numbered: Path, box: Box, lesions: Lesions) -> list[str]:
+    """Look up the region of every predicted lesion in the table beside the numbered ones."""
+    table = read_tsv(numbered.with_name(numbered.name.split(".", 1)[0] + ".tsv"))
+    names = {row.get("index"): row.get("region", "n/a") for row in table.rows}
+    try:
+        labels = np.asanyarray(open_mask(numbered).dataobj)[box]
+        found = labels[tuple(lesions.first_voxel.T)]
+    except (InputError, OSError, EOFError, ValueError, IndexError, zlib.error):
+        return []  # regions are an extra; the overlap stands without them
+    return [names.get(str(int(number)), "n/a") for number in found]
+
+
+def _on_grid(first: nib.Nifti1Image, reference: Mask) -> NDArray[np.bool_]:
+    """Read a mask on the grid of an image, its axes turned where need be."""
+    second = open_mask(reference.path)
+    turn = turn_between(first, second)
+    check_grid(first, second, turn, reference.path)
+    turned: NDArray[np.bool_] = apply_orientation(_read(second, reference), turn)
+    return turned
+
+
+def _read(image: nib.Nifti1Image, mask: Mask) -> NDArray[np.bool_]:
+    """Read the lesion voxels of a mask."""
+    if mask.labels:
+        return read_label(image, mask.path, mask.labels)
+    if mask.threshold is None:
+        return read_mask(image, mask.path)
     try:
         data = np.asanyarray(image.dataobj).reshape(image.shape[:3])
-        values = np.unique(data[data != 0])
-    except (*_BROKEN, MemoryError) as error:
-        raise _unreadable(path, error) from error
-    whole = values.dtype.kind in "biu" or (
-        values.dtype.kind == "f" and bool(np.all(values == np.rint(values)))
-    )
-    if values.size > 1 and not whole:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(
-            f"{path}: expected a mask, got values between {values[0]:.4g} and {values[-1]:.4g} "
-            "that are no whole numbers. Threshold probabilities first."
-        )
-    mask: NDArray[np.bool_] = data > 0
-    return mask
+            f"{mask.path}: expected a NIfTI image, but it cannot be read ({error}). Copy or "
+            "make it again."
+        ) from error
+    return np.asarray(data >= mask.threshold, dtype=bool)

@@ -1,29 +1,39 @@
-"""The group level: tables and a page from what the participant level left."""
+"""The group level: tables, figures and a page from what the participant level left."""
 
 from __future__ import annotations
 
-import json
+import errno
+import fcntl
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bids_flairseg.bids.atomic import write_json, write_text, write_tsv
-from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.bids.tables import read_participants
-from bids_flairseg.config import DatasetConfig
-from bids_flairseg.errors import MissingInputError, NothingToDoError
-from bids_flairseg.group.agreement import AGREEMENT_COLUMNS, OK, Comparison, compare_all
-from bids_flairseg.group.collect import IDENTITY_COLUMNS, LesionTable, find_problems, join
-from bids_flairseg.group.results import Results, read_results
-from bids_flairseg.reports.group import GroupPage, render_group
+from bids_flairseg.config import GroupConfig
+from bids_flairseg.errors import InputError, MissingInputError, NothingToDoError, OutputError
+from bids_flairseg.group.agreement import Comparison, agreement_problems, compare_all
+from bids_flairseg.group.collect import IDENTITY_COLUMNS, find_problems, join
+from bids_flairseg.group.columns import AGREEMENT_COLUMNS, DETECTION_COLUMNS
+from bids_flairseg.group.compute import OK
+from bids_flairseg.group.page import build_page
+from bids_flairseg.group.problems import PROBLEM_COLUMNS, Problem, in_words, strict_errors
+from bids_flairseg.group.results import read_results
+from bids_flairseg.reports.group import render_group
+from bids_flairseg.storage import as_output_error
 
 LOGGER = logging.getLogger(__name__)
 
 LESIONS = "group_lesions.tsv"
 AGREEMENT = "group_agreement.tsv"
+DETECTION = "group_detection.tsv"
+PROBLEMS = "group_problems.tsv"
 PAGE = "group.html"
+_LOCK = ".group.lock"
 
 
 @dataclass(frozen=True)
@@ -35,10 +45,10 @@ class GroupSummary:
     scans : int
         Rows of the lesion table.
     compared : int
-        Pairs of scan and reference that have numbers.
+        Pairs that have numbers.
     not_compared : int
         Those that could not be compared, scans without reference left out.
-    problems : tuple of str
+    problems : tuple of Problem
         What a reader should know.
     unreadable : int
         Scans lost because their table is broken.
@@ -47,7 +57,7 @@ class GroupSummary:
     scans: int
     compared: int
     not_compared: int
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
     unreadable: int
 
     @property
@@ -57,56 +67,89 @@ class GroupSummary:
             return NothingToDoError.exit_code
         return 1 if self.unreadable else 0
 
+    def record(self) -> dict[str, Any]:
+        """Return what the record of the run keeps."""
+        return {
+            "scans": self.scans,
+            "compared": self.compared,
+            "not_compared": self.not_compared,
+            "problems": dict(Counter(problem.kind for problem in self.problems)),
+            "exit_code": self.exit_code,
+        }
 
-def run_group(dataset: DatasetConfig) -> int:
+
+def run_group(config: GroupConfig) -> GroupSummary:
     """Run the group level and log what came out.
 
     Parameters
     ----------
-    dataset : DatasetConfig
-        Where scans, results and references are.
+    config : GroupConfig
+        Where scans, results and references are, and what to do with them.
 
     Returns
     -------
-    int
-        Exit code.
+    GroupSummary
+        What was found, and the exit code.
 
     Raises
     ------
     MissingInputError
         The output folder, that of a reference or the filter file is not there.
     UsageError
-        The filter file makes no sense.
+        An option makes no sense.
     OutputError, StorageError
-        A table or the page cannot be written.
+        A table or the page cannot be written, or another group run is at work.
     """
-    summary = write_group(dataset)
-    for problem in summary.problems:
-        LOGGER.warning("%s", problem)
-    page = dataset.output_dir / PAGE
+    summary = write_group(config)
+    for line in in_words(summary.problems):
+        LOGGER.warning("%s", line)
+    output_dir = config.dataset.output_dir
     if not summary.scans:
         LOGGER.error(
             "%s: expected results of the participant level, found none that can be used. Run "
             "flairseg BIDS_DIR OUTPUT_DIR participant first.",
-            dataset.output_dir,
+            output_dir,
         )
     LOGGER.info(
         "group level: scans: %d, compared with references: %d, could not be compared: %d; see %s",
         summary.scans,
         summary.compared,
         summary.not_compared,
-        page,
+        output_dir / PAGE,
     )
-    return summary.exit_code
+    return summary
 
 
-def write_group(dataset: DatasetConfig) -> GroupSummary:
-    """Write all tables and the page of the group level.
+def check_strict(summary: GroupSummary, output_dir: Path) -> None:
+    """Make an error of what ``--strict`` does not forgive.
 
     Parameters
     ----------
-    dataset : DatasetConfig
-        Where scans, results and references are.
+    summary : GroupSummary
+        What the run found; its tables are written.
+    output_dir : Path
+        Where they are.
+
+    Raises
+    ------
+    InputError
+        There is something.
+    """
+    errors = strict_errors(summary.problems)
+    if errors:
+        raise InputError(
+            f"{output_dir / PROBLEMS}: --strict expects none of the problems it lists, found "
+            f"{len(errors)}: {' '.join(in_words(errors))} Solve them, or leave --strict out."
+        )
+
+
+def write_group(config: GroupConfig) -> GroupSummary:
+    """Write all tables, figures and the page of the group level.
+
+    Parameters
+    ----------
+    config : GroupConfig
+        Where scans, results and references are, and what to do with them.
 
     Returns
     -------
@@ -118,84 +161,92 @@ def write_group(dataset: DatasetConfig) -> GroupSummary:
     MissingInputError
         The output folder, that of a reference or the filter file is not there.
     UsageError
-        The filter file makes no sense.
+        An option makes no sense.
     OutputError, StorageError
-        A table or the page cannot be written.
+        A table or the page cannot be written, or another group run is at work.
     """
-    if not dataset.output_dir.is_dir():
+    output_dir = config.dataset.output_dir
+    if not output_dir.is_dir():
         raise MissingInputError(
-            f"{dataset.output_dir}: expected the results of the participant level, but there is "
+            f"{output_dir}: expected the results of the participant level, but there is "
             "no such folder. Run flairseg BIDS_DIR OUTPUT_DIR participant first."
         )
+    with _alone(output_dir):
+        return _write(config)
+
+
+def _write(config: GroupConfig) -> GroupSummary:
+    """Do what `write_group` does."""
+    dataset = config.dataset
     results = read_results(dataset)
     participants = read_participants(dataset.bids_dir)
     table = join(results.scans, participants, dataset.bids_dir)
-    comparisons = list(compare_all(dataset, results.scans))
-    problems = find_problems(results, participants) + _not_compared(comparisons)
-    _write_table(dataset.output_dir / LESIONS, table.columns, table.rows)
-    if dataset.derivatives:
-        columns = {**IDENTITY_COLUMNS, **AGREEMENT_COLUMNS}
-        rows = [comparison.row() for comparison in comparisons]
-        _write_table(dataset.output_dir / AGREEMENT, columns, rows)
-    page = _build_page(dataset, results, table, comparisons, problems)
+    comparisons, problems = compare_all(config, results.scans)
+    problems = find_problems(results, participants) + problems + agreement_problems(comparisons)
+    write_table(dataset.output_dir / LESIONS, table.columns, table.rows)
+    _write_agreement(config, comparisons)
+    write_table(dataset.output_dir / PROBLEMS, PROBLEM_COLUMNS, [item.row() for item in problems])
+    page = build_page(config, results, table, comparisons, problems)
     write_text(dataset.output_dir / PAGE, render_group(page))
     return GroupSummary(
         scans=len(results.scans),
         compared=sum(item.status == OK for item in comparisons),
-        not_compared=sum(item.status != OK and item.mask is not None for item in comparisons),
+        not_compared=sum(item.status not in (OK, "missing_reference") for item in comparisons),
         problems=tuple(problems),
         unreadable=len(results.unreadable),
     )
 
 
-def _write_table(
-    path: Path, columns: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, str]]
+def _write_agreement(config: GroupConfig, comparisons: Sequence[Comparison]) -> None:
+    """Write the tables of scans and of lesions, where there was anything to compare with."""
+    if not config.dataset.derivatives:
+        return
+    output_dir = config.dataset.output_dir
+    rows = [comparison.row() for comparison in comparisons]
+    write_table(output_dir / AGREEMENT, {**IDENTITY_COLUMNS, **AGREEMENT_COLUMNS}, rows)
+    lesions = [row for comparison in comparisons for row in comparison.lesion_rows()]
+    write_table(output_dir / DETECTION, {**IDENTITY_COLUMNS, **DETECTION_COLUMNS}, lesions)
+
+
+def write_table(
+    path: Path, columns: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write a table and the file that explains its columns."""
+    """Write a table and the file that explains its columns.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.tsv``; the ``.json`` goes beside it.
+    columns : mapping
+        Description of each column, in order.
+    rows : sequence of mapping
+        Values by column.
+
+    Raises
+    ------
+    OutputError, StorageError
+        A file cannot be written.
+    """
     write_tsv(path, list(columns), rows)
     write_json(path.with_suffix(".json"), columns)
 
 
-def _not_compared(comparisons: Sequence[Comparison]) -> list[str]:
-    """Name the references that could not be compared."""
-    names = [
-        f"{item.row()['scan']} with {item.reference.name} ({item.status})"
-        for item in comparisons
-        if item.status != OK and item.mask is not None
-    ]
-    if not names:
-        return []
-    return [f"Not compared with a reference: {enumerate_some(names)}."]
-
-
-def _build_page(
-    dataset: DatasetConfig,
-    results: Results,
-    table: LesionTable,
-    comparisons: Sequence[Comparison],
-    problems: Sequence[str],
-) -> GroupPage:
-    """Gather what the page shows."""
-    links = {
-        scan.name: scan.paths.report.name for scan in results.scans if scan.paths.report.exists()
-    }
-    return GroupPage(
-        dataset=_dataset_name(dataset.bids_dir),
-        rows=table.rows,
-        joined=table.joined,
-        links=links,
-        comparisons=[item.row() for item in comparisons],
-        problems=problems,
-    )
-
-
-def _dataset_name(bids_dir: Path) -> str:
-    """Return the name that the dataset gives itself, or else that of its folder."""
+@contextmanager
+def _alone(output_dir: Path) -> Iterator[None]:
+    """Keep a second group run out of the folder; where there are no locks, nothing is kept out."""
+    path = output_dir / _LOCK
     try:
-        content = json.loads(
-            (bids_dir / "dataset_description.json").read_text(encoding="utf-8-sig")
-        )
-    except (OSError, ValueError):
-        content = {}
-    name = content.get("Name") if isinstance(content, dict) else None
-    return str(name or bids_dir.resolve().name)
+        file = path.open("a")
+    except OSError as error:
+        raise as_output_error(error, path) from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise OutputError(
+                    f"{output_dir}: another group run is writing here. Wait until it is done, "
+                    "then run the same command again."
+                ) from error
+            LOGGER.debug("no locks in the output folder: %s", error)
+        yield

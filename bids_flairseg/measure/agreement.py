@@ -1,4 +1,4 @@
-"""How well two masks of the same scan agree."""
+"""How well two masks of the same scan agree, voxel by voxel."""
 
 from __future__ import annotations
 
@@ -19,11 +19,19 @@ class Agreement:
         Overlap, 0 to 1.
     predicted_ml, reference_ml : float
         Volumes in ml.
+    jaccard : float
+        Intersection over union, 0 to 1.
+    sensitivity, precision : float or None
+        Share of the reference that is predicted, and of the prediction that is reference;
+        None where there is nothing to take a share of.
     """
 
     dice: float
     predicted_ml: float
     reference_ml: float
+    jaccard: float = 0.0
+    sensitivity: float | None = None
+    precision: float | None = None
 
     @property
     def difference_ml(self) -> float:
@@ -35,6 +43,17 @@ class Agreement:
             In ml.
         """
         return self.predicted_ml - self.reference_ml
+
+    @property
+    def difference_percent(self) -> float | None:
+        """Predicted minus reference volume, as a share of the reference.
+
+        Returns
+        -------
+        float or None
+            In percent; None for an empty reference.
+        """
+        return 100.0 * self.difference_ml / self.reference_ml if self.reference_ml else None
 
 
 def dice(first: BoolArray, second: BoolArray) -> float:
@@ -82,10 +101,16 @@ def agreement(predicted: BoolArray, reference: BoolArray, *, voxel_ml: float) ->
     Returns
     -------
     Agreement
-        Dice and both volumes.
+        Overlap and both volumes; two empty masks have Dice and Jaccard 1.
     """
+    overlap = dice(predicted, reference)
+    found, true = int(np.count_nonzero(predicted)), int(np.count_nonzero(reference))
+    shared = int(np.count_nonzero(predicted & reference))
     return Agreement(
-        dice=dice(predicted, reference),
-        predicted_ml=float(np.count_nonzero(predicted) * voxel_ml),
-        reference_ml=float(np.count_nonzero(reference) * voxel_ml),
+        dice=overlap,
+        predicted_ml=float(found * voxel_ml),
+        reference_ml=float(true * voxel_ml),
+        jaccard=overlap / (2.0 - overlap),
+        sensitivity=shared / true if true else None,
+        precision=shared / found if found else None,
     )

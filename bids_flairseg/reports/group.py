@@ -82,8 +82,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class RaterSummary:
-    """Agreement with one reference and rater over all scans."""
+    """Agreement of a model with one reference and rater over all scans."""
 
+    model: str
     reference: str
     rater: str
     dice: Spread
@@ -163,12 +164,14 @@ def summarise(compared: Sequence[Row]) -> list[RaterSummary]:
         In the order of their first row.
     """
     summaries = []
-    for reference, rater in dict.fromkeys((row["reference"], row["rater"]) for row in compared):
-        own = [row for row in compared if (row["reference"], row["rater"]) == (reference, rater)]
+    grouped: dict[tuple[str, str, str], list[Row]] = {}
+    for row in compared:
+        grouped.setdefault((row["model"], row["reference"], row["rater"]), []).append(row)
+    for key, own in grouped.items():
         dice = spread([float(row["dice"]) for row in own])
         difference = spread([float(row["volume_difference_ml"]) for row in own])
         if dice and difference:
-            summaries.append(RaterSummary(reference, rater, dice, difference))
+            summaries.append(RaterSummary(*key, dice, difference))
     return summaries
 
 

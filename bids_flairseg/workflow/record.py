@@ -18,7 +18,7 @@ import tomli_w
 
 from bids_flairseg import __version__
 from bids_flairseg.bids.atomic import write_text
-from bids_flairseg.config import RunConfig
+from bids_flairseg.config import GroupConfig, RunConfig
 from bids_flairseg.storage import as_output_error
 
 PACKAGES = ("antspyx", "keras", "nibabel", "nipype", "numpy", "pybids", "scipy", "tensorflow")
@@ -65,12 +65,12 @@ class Record:
         write_text(self.folder / "flairseg.toml", text)
 
 
-def start_record(config: RunConfig) -> Record:
+def start_record(config: RunConfig | GroupConfig) -> Record:
     """Make the folder of a run's record.
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunConfig or GroupConfig
         The run.
 
     Returns

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import logging
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bids_flairseg.config import DatasetConfig
-from bids_flairseg.errors import MissingInputError
-from bids_flairseg.group.agreement import AGREEMENT_COLUMNS, compare_all
+from bids_flairseg.config import DatasetConfig, GroupConfig
+from bids_flairseg.errors import MissingInputError, UsageError
+from bids_flairseg.group import compute
+from bids_flairseg.group.agreement import Comparison, compare_all, model_names
 from bids_flairseg.group.collect import IDENTITY_COLUMNS
+from bids_flairseg.group.columns import AGREEMENT_COLUMNS
 from bids_flairseg.group.results import read_results
 from tests.group.conftest import Finish, lesion, save
 
 
 def compared(dataset: DatasetConfig) -> list[tuple[str, str, str, str]]:
-    rows = [item.row() for item in compare_all(dataset, read_results(dataset).scans)]
+    pairs, _ = compare_all(GroupConfig(dataset), read_results(dataset).scans)
+    rows = [item.row() for item in pairs]
     assert all(list(row) == [*IDENTITY_COLUMNS, *AGREEMENT_COLUMNS] for row in rows)
     return [(row["scan"], row["rater"], row["status"], row["dice"]) for row in rows]
 
@@ -32,6 +35,8 @@ def test_several_raters(dataset: DatasetConfig, finish: Finish) -> None:
     assert compared(dataset) == [
         ("sub-1_ses-A", "anna", "ok", "1"),
         ("sub-1_ses-A", "ben", "ok", "0"),
+        ("sub-1_ses-A", "n/a", "ok", "0"),  # what both marked
+        ("sub-1_ses-A", "ben", "ok", "0"),  # anna against ben
     ]
 
 
@@ -95,23 +100,120 @@ def test_references_of_scans_that_are_not_asked_for_are_not_missed(
     assert [row[0] for row in compared(one_session)] == ["sub-1_ses-A_acq-3D"]
 
 
-def test_own_outputs_may_be_the_reference(dataset: DatasetConfig, finish: Finish) -> None:
+def test_without_references_outputs_are_compared(dataset: DatasetConfig, finish: Finish) -> None:
     finish("sub-1")
+    describe(dataset.output_dir, "flairseg")
     same = replace(dataset, derivatives={"before": dataset.output_dir})
     assert compared(same) == [("sub-1", "n/a", "ok", "1")]
 
 
-def test_a_derivative_without_references_is_named(
-    dataset: DatasetConfig, finish: Finish, caplog: pytest.LogCaptureFixture
+def describe(folder: Path, program: str) -> None:
+    content = {"GeneratedBy": [{"Name": program}]}
+    (folder / "dataset_description.json").write_text(json.dumps(content))
+
+
+def pairs_of(config: GroupConfig) -> list[Comparison]:
+    return compare_all(config, read_results(config.dataset).scans)[0]
+
+
+def test_models_and_raters_meet_on_the_same_scans(
+    dataset: DatasetConfig, finish: Finish, tmp_path: Path
 ) -> None:
+    for number in (1, 2):
+        finish(f"sub-{number}")
+        anat = dataset.derivatives["manual"] / f"sub-{number}/anat/sub-{number}"
+        save(anat.with_name(f"{anat.name}_label-L_desc-anna_mask.nii"), lesion())
+        save(anat.with_name(f"{anat.name}_label-L_desc-ben_mask.nii"), lesion() * 0)
+    other = tmp_path / "lst"
+    save(other / "sub-1" / "space-flair_seg-lst.nii.gz", lesion())
+    config = GroupConfig(replace(dataset, derivatives={**dataset.derivatives, "lst": other}))
+    found = [
+        (p.entities["sub"], p.kind, p.model, p.reference, p.rater, p.status)
+        for p in pairs_of(config)
+    ]
+    assert found[:7] == [
+        ("1", "model", "lesion", "manual", "anna", "ok"),
+        ("1", "model", "lesion", "manual", "ben", "ok"),
+        ("1", "model", "lesion", "consensus", "", "ok"),
+        ("1", "model", "lst", "manual", "anna", "ok"),
+        ("1", "model", "lst", "manual", "ben", "ok"),
+        ("1", "model", "lst", "consensus", "", "ok"),
+        ("1", "rater", "manual:anna", "manual", "ben", "ok"),
+    ]
+    missing = [row for row in found if row[-1] != "ok"]
+    assert {row[2] for row in missing} == {"lst"}
+    assert {row[-1] for row in missing} == {"missing_prediction"}
+    both = replace(config, references=("lst", "manual"))
+    assert {pair.reference for pair in pairs_of(both)} == {"manual", "consensus", "lst"}
+
+
+def test_a_pair_is_compared_once(
+    dataset: DatasetConfig, finish: Finish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        finish(f"sub-{number}")
+        path = dataset.derivatives["manual"] / f"sub-{number}/anat/sub-{number}_label-L_mask.nii"
+        save(path, lesion())
+    config = GroupConfig(dataset)
+    before = [pair.row() for pair in pairs_of(config)]
+    calls = []
+    original = compute.run_job
+
+    def counted(job: compute.Job) -> compute.Outcome:
+        calls.append(job)
+        return original(job)
+
+    monkeypatch.setattr(compute, "run_job", counted)
+    assert [pair.row() for pair in pairs_of(config)] == before
+    assert calls == []
+    save(path, lesion()[::-1])
+    after = pairs_of(config)
+    assert len(calls) == 1
+    assert after[1].row()["dice"] == "0"
+    cache = dataset.output_dir / compute.CACHE
+    cache.write_bytes(cache.read_bytes()[:-30])  # stopped while it was writing
+    assert [pair.row() for pair in pairs_of(config)] == [pair.row() for pair in after]
+
+
+def test_several_processes_give_the_same(dataset: DatasetConfig, finish: Finish) -> None:
+    for number in range(1, 8):
+        finish(f"sub-{number}")
+        path = dataset.derivatives["manual"] / f"sub-{number}/anat/sub-{number}_label-L_mask.nii"
+        save(path, np.roll(lesion(), number, axis=1))
+    first = [pair.row() for pair in pairs_of(GroupConfig(dataset, nprocs=2))]
+    (dataset.output_dir / compute.CACHE).unlink()
+    assert [pair.row() for pair in pairs_of(GroupConfig(dataset, nprocs=1))] == first
+
+
+def test_names_of_masks_from_a_file(dataset: DatasetConfig, finish: Finish) -> None:
+    finish("sub-1")
+    save(dataset.derivatives["manual"] / "odd" / "SUB_sub-1_truth.nii.gz", lesion() * np.uint8(2))
+    file = dataset.bids_dir.parent / "names.toml"
+    file.write_text('[manual]\npattern = "_truth"\nlabels = [2]\nkind = "rater"\n')
+    pairs = pairs_of(GroupConfig(dataset, mask_names=file))
+    assert [(pair.reference, pair.row()["dice"]) for pair in pairs] == [("manual", "1")]
+    for text in ("[manual]\n", "[manual]\npattern = '['\n", "[other]\npattern = 'a'\n", "["):
+        file.write_text(text)
+        with pytest.raises(UsageError):
+            pairs_of(GroupConfig(dataset, mask_names=file))
+
+
+def test_mixed_models_are_told_apart(dataset: DatasetConfig, finish: Finish) -> None:
+    finish("sub-1", model_sha256="a" * 64)
+    finish("sub-2", model_sha256="b" * 64)
+    names = model_names(read_results(dataset).scans)
+    assert names == {"sub-1": "lesion-aaaaaaa", "sub-2": "lesion-bbbbbbb"}
+
+
+def test_a_derivative_without_references_is_named(dataset: DatasetConfig, finish: Finish) -> None:
     finish("sub-1")
     path = dataset.derivatives["manual"] / "sub-1/anat/sub-1_desc-brain_mask.nii.gz"
     save(path, lesion())
-    with caplog.at_level(logging.WARNING):
-        assert compared(dataset) == []
-        assert compared(replace(dataset, derivatives={"masks": path.parents[2]})) == []
-    assert len(caplog.records) == 1
-    assert "-d manual" in caplog.text
+    pairs, problems = compare_all(GroupConfig(dataset), read_results(dataset).scans)
+    assert pairs == []
+    assert ["-d manual" in problem.detail for problem in problems] == [True]
+    brains = replace(dataset, derivatives={"masks": path.parents[2]})
+    assert compare_all(GroupConfig(brains), read_results(dataset).scans)[1] == []
 
 
 def test_a_missing_derivative_is_an_error(dataset: DatasetConfig, finish: Finish) -> None:
@@ -127,7 +229,8 @@ def test_real_references(dataset: DatasetConfig, finish: Finish, shared_data: Pa
     finish("sub-cs26").mask.write_bytes(source.read_bytes())
     real = replace(dataset, derivatives={"manual": manual})
     scans = read_results(dataset).scans
-    rows = {item.row()["scan"]: item.row() for item in compare_all(real, scans)}
+    pairs, _ = compare_all(GroupConfig(real), scans)
+    rows = {item.row()["scan"]: item.row() for item in pairs}
     assert rows["sub-cs26"]["dice"] == "1"
     assert float(rows["sub-cs26"]["reference_volume_ml"]) == pytest.approx(8.2, abs=0.1)
     assert rows["sub-cs07"]["status"] == "missing_prediction"

@@ -7,6 +7,7 @@ import json
 from bids_flairseg.bids.tables import read_participants
 from bids_flairseg.config import DatasetConfig
 from bids_flairseg.group.collect import LesionTable, find_problems, join
+from bids_flairseg.group.problems import in_words
 from bids_flairseg.group.results import read_results
 from tests.group.conftest import Finish, write_participants
 
@@ -17,7 +18,8 @@ def table_of(dataset: DatasetConfig) -> LesionTable:
 
 
 def problems_of(dataset: DatasetConfig) -> list[str]:
-    return find_problems(read_results(dataset), read_participants(dataset.bids_dir))
+    found = find_problems(read_results(dataset), read_participants(dataset.bids_dir))
+    return in_words(found)
 
 
 def test_participants_are_joined(dataset: DatasetConfig, finish: Finish) -> None:
