@@ -60,7 +60,8 @@ def describe(action: argparse.Action) -> dict[str, Any]:
         **describe_type(action),
     }
     if action.option_strings:
-        entry["command-line-flag"] = action.option_strings[-1]
+        long = [spelling for spelling in action.option_strings if spelling.startswith("--")]
+        entry["command-line-flag"] = long[0]  # aliases follow
     if action.nargs == "+":
         entry["list"] = True
     if choices:

@@ -89,6 +89,31 @@ def test_old_and_new_spellings_mean_the_same(folders: list[str]) -> None:
     assert vars(first) == vars(second)
 
 
+@pytest.mark.parametrize("alias", ["--nprocs", "--nthreads", "--n-cpus", "--n_cpus"])
+def test_processors_and_memory_have_the_names_of_other_apps(folders: list[str], alias: str) -> None:
+    arguments = parse_arguments([*folders, alias, "3", "--mem", "16G"])
+    assert (arguments.nprocs, arguments.mem_mb, arguments.omp_nthreads) == (3, 16000, 3)
+    assert parse_arguments([*folders, "--mem_mb", "16000"]).mem_mb == 16000
+
+
+def test_options_that_are_given_twice_add_up(folders: list[str], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    words = "--participant-label 01 02 -d x={0}/a --participant_label sub-03 -d y={0}/b"
+    arguments = parse_arguments([*folders, *words.format(tmp_path).split()])
+    assert arguments.participant_label == ["01", "02", "03"]
+    assert dict(arguments.derivatives) == {"x": tmp_path / "a", "y": tmp_path / "b"}
+    assert parse_arguments(folders).participant_label == []  # the default is untouched
+
+
+def test_too_many_threads_are_lowered_and_said(
+    folders: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = parse_arguments([*folders, "--nprocs", "2", "--omp-nthreads", "4"])
+    assert arguments.omp_nthreads == 2
+    assert "--omp-nthreads 4 is more than" in caplog.text
+
+
 def test_derivatives_have_names(folders: list[str], tmp_path: Path) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()
@@ -102,7 +127,8 @@ def test_derivatives_have_names(folders: list[str], tmp_path: Path) -> None:
         (["participant", "--threshold", "2"], 64),
         (["participant", "--threshold", "nan"], 64),
         (["participant", "--nprocs", "0"], 64),
-        (["participant", "--nprocs", "1", "--omp-nthreads", "2"], 64),
+        (["participant", "--mem", "much"], 64),
+        (["participant", "--mem-mb", "0.1M"], 64),
         (["participant", "--participant-label", "a/b"], 64),
         (["participant", "--device", "tpu"], 64),
         (["participant", "--mode", "train"], 64),
@@ -124,6 +150,24 @@ def test_exit_codes_of_wrong_arguments(
     assert caplog.records
 
 
+@pytest.mark.parametrize(("arguments", "code"), [("--help", 0), ("--version", 0), ("a b c", 17)])
+def test_closed_streams_change_nothing(arguments: str, code: int, tmp_path: Path) -> None:
+    # the next files to be opened would take the numbers of the standard streams
+    script = f"exec {sys.executable} -m bids_flairseg {arguments} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", script], cwd=ROOT, check=False).returncode == code
+
+
+def test_closed_streams_are_open_again_for_children() -> None:
+    code = (
+        "import subprocess, sys\nfrom bids_flairseg.streams import open_streams\nopen_streams()\n"
+        "print('lost', flush=True)\nfile = open('/dev/null')\n"
+        "assert file.fileno() > 2 and None not in (sys.stdin, sys.stdout, sys.stderr)\n"
+        "subprocess.run(['sh', '-c', 'echo lost; echo lost >&2'], check=True)\n"
+    )
+    words = ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, code]
+    assert subprocess.run(words, cwd=ROOT, check=False).returncode == 0
+
+
 def test_missing_dataset_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="absent"):
         parse_arguments([str(tmp_path / "absent"), str(tmp_path / "out"), "participant"])
@@ -132,6 +176,10 @@ def test_missing_dataset_is_named(tmp_path: Path) -> None:
 def test_results_may_not_go_into_the_root_of_the_dataset(folders: list[str]) -> None:
     with pytest.raises(UsageError, match="derivatives/flairseg"):
         parse_arguments([folders[0], folders[0], "participant"])
+    link = Path(folders[1])
+    link.symlink_to(folders[0])
+    assert cli.main([folders[0], folders[1], "participant"]) == 64
+    assert list(Path(folders[0]).iterdir()) == []  # not even a log
 
 
 def test_training_modes_say_that_they_come_later(folders: list[str]) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from bids_flairseg.bids.outputs import ScanPaths
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.bids.sidecars import describe_surroundings
+from bids_flairseg.config import DatasetConfig
 from bids_flairseg.nodes.derivatives import read_fingerprint
 from bids_flairseg.nodes.fingerprint import fingerprint
 from bids_flairseg.storage import TEMPORARY_PREFIX
 from bids_flairseg.workflow.locks import ParticipantLocks
 from bids_flairseg.workflow.progress import Row, Status
-from bids_flairseg.workflow.scan import Plan
+from bids_flairseg.workflow.scan import Plan, node_name, run_folder
 
 LOGGER = logging.getLogger(__name__)
 
@@ -77,6 +79,25 @@ def is_done(paths: ScanPaths, *, settings: str) -> bool:
     except OSError as error:  # the scan's own branch will find out and say more
         LOGGER.debug("%s: cannot be compared with its results (%s)", scan.name, error)
         return False
+
+
+def clean_branches(dataset: DatasetConfig, scans: Iterable[Scan]) -> None:
+    """Remove the intermediate files of scans, those of other versions included.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Its work folder may hold files of other runs, which stay.
+    scans : iterable of Scan
+        Scans that no other run works on.
+    """
+    folder = run_folder(dataset)
+    for scan in scans:
+        for branch in folder.glob(f"*/{node_name(scan.name)}"):
+            shutil.rmtree(branch, ignore_errors=True)
+    for empty in (*folder.glob("*"), folder):
+        with suppress(OSError):  # a graph, or the files of other scans
+            empty.rmdir()
 
 
 def remove_leftovers(output_dir: Path, participants: Iterable[str]) -> None:

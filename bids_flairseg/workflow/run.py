@@ -25,7 +25,7 @@ from bids_flairseg.workflow.models import Models, read_models, report_settings, 
 from bids_flairseg.workflow.pages import Pages, find_crash_files, last_report
 from bids_flairseg.workflow.progress import Board, Row, Status
 from bids_flairseg.workflow.record import Record
-from bids_flairseg.workflow.resume import open_rows, remove_leftovers
+from bids_flairseg.workflow.resume import clean_branches, open_rows, remove_leftovers
 from bids_flairseg.workflow.scan import Plan, count_steps
 from bids_flairseg.workflow.settings import configure_nipype, memory_gb
 from bids_flairseg.workflow.start import find_valid_scans
@@ -72,6 +72,9 @@ def run_participants(config: RunConfig, record: Record, console: Console | None 
             pages = Pages(output_dir, scans, record.content["run"]["command"])
             _announce(rows, config)
             _work(plan, rows, pages, executor=executor, crew=crew, console=console)
+            if config.clean_workdir:
+                finished = (Status.DONE, Status.UNCHANGED)
+                clean_branches(config.dataset, [s for s, row in rows if row.status in finished])
         pages.complete(find_crash_files(output_dir, scans, since=started))
         record.save(result=_result(rows))
     finally:  # after a signal, or on a full disk, too
@@ -175,6 +178,8 @@ def _work(
         return
     output_dir = plan.config.dataset.output_dir
     remove_leftovers(output_dir, {scan.participant for scan, _ in todo})
+    if plan.config.clean_workdir:
+        clean_branches(plan.config.dataset, [scan for scan, _ in todo])
     configure_nipype(
         log_dir(output_dir),
         scans=len(todo),

@@ -14,14 +14,15 @@ from nibabel.nifti1 import Nifti1Image
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.bids.sidecars import describe_surroundings
-from bids_flairseg.config import SegmentConfig
+from bids_flairseg.config import DatasetConfig, SegmentConfig
 from bids_flairseg.errors import OutputError
 from bids_flairseg.nodes import derivatives
 from bids_flairseg.nodes.derivatives import Found, read_fingerprint, read_report, write_scan
 from bids_flairseg.nodes.files import save
 from bids_flairseg.nodes.fingerprint import fingerprint, settings_digest
 from bids_flairseg.reports.records import Settings
-from bids_flairseg.workflow.resume import is_done, remove_leftovers
+from bids_flairseg.workflow.resume import clean_branches, is_done, remove_leftovers
+from bids_flairseg.workflow.scan import run_folder
 from tests.conftest import MakeDataset
 
 SETTINGS = Settings("tiny", "0" * 64, threshold=0.5, min_lesion_ml=0.01)
@@ -241,6 +242,21 @@ def test_models_count_and_their_folders_do_not(tmp_path: Path) -> None:
     there = SegmentConfig(model=tmp_path / "b", anatomy=tmp_path)
     assert settings_digest(here, {"lesion": "a"}) == settings_digest(there, {"lesion": "a"})
     assert settings_digest(here, {"lesion": "a"}) != settings_digest(here, {"lesion": "b"})
+
+
+def test_intermediate_files_of_other_scans_and_drawings_stay(
+    paths: ScanPaths, tmp_path: Path
+) -> None:
+    dataset = DatasetConfig(tmp_path / "bids", paths.output_dir, tmp_path / "work")
+    folder = run_folder(dataset)
+    for name in ("old_wf/sub-01/check", "new_wf/sub-01/write", "new_wf/sub-010/check"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "image.nii").touch()
+    (folder / "new_wf" / "graph.dot").touch()
+    clean_branches(dataset, [paths.scan])
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left == {"new_wf/sub-010/check/image.nii", "new_wf/graph.dot"}
+    assert not (folder / "old_wf").exists()
 
 
 def test_leftovers_of_a_killed_run_go(tmp_path: Path) -> None:
