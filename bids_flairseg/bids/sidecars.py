@@ -16,6 +16,8 @@ from bids_flairseg.bids.spec import Columns, load_spec
 BRAIN_MASK_METHODS: Mapping[str, str] = {
     "network": "Filled envelope of the classes of the anatomy network, found on the FLAIR",
     "supplied": "Brain mask supplied by the user",
+    "resampled": "Brain mask supplied by the user on another grid than the FLAIR; resampled to the "
+    "nearest voxel",
     "stripped": "The FLAIR came skull-stripped: its non-zero voxels, holes filled",
 }
 # Copied from the FLAIR where known: who reads the preprocessed image may need them.
@@ -207,7 +209,7 @@ def _brain_mask(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
         "Sources": [input_uri(scan)],
         "Method": BRAIN_MASK_METHODS[processing.brain_mask],
     }
-    if processing.brain_mask == "supplied" and scan.brain_mask is not None:
+    if processing.brain_mask in ("supplied", "resampled") and scan.brain_mask is not None:
         content["Sources"] = [input_uri(scan, scan.brain_mask)]
     if processing.brain_mask == "network":
         content["Model"] = {"Name": processing.anatomy, "SHA256": processing.anatomy_sha256}

@@ -69,7 +69,7 @@ class _FindBrainInput(_NetworkInput):
 class _FindBrainOutput(TraitedSpec):
     brain = File(desc="uint8 mask on the grid of the image")
     classes = File(desc="uint8 anatomy classes on the grid of the image")
-    source = traits.Str(desc="network, supplied or stripped")
+    source = traits.Str(desc="network, supplied, resampled or stripped")
     warnings = traits.List(traits.Str, desc="what is unusual about image and brain")
 
 
@@ -91,14 +91,19 @@ class FindBrain(_NetworkStep):
             return predict(network.apply, volume, network.config, memory_bytes=self.memory_bytes)
 
         image = load(self.inputs.image)
-        supplied = load_flair(Path(self.inputs.supplied)).image if self.inputs.supplied else None
+        given = load_flair(Path(self.inputs.supplied)) if self.inputs.supplied else None
+        supplied, notes = (given.image, given.warnings) if given else (None, ())
         multiple = network.config.architecture.multiple
         brain = find_brain(image, classify, supplied=supplied, multiple=multiple)
         return {
             "brain": save(brain.mask, folder / "brain.nii"),
             "classes": save(brain.classes, folder / "classes.nii"),
             "source": brain.source,
-            "warnings": list(quality_hints(image, np.asarray(brain.mask.dataobj) > 0)),
+            "warnings": [
+                *(f"Supplied brain mask: {note}" for note in notes),
+                *brain.warnings,
+                *quality_hints(image, np.asarray(brain.mask.dataobj) > 0),
+            ],
         }
 
 

@@ -137,7 +137,7 @@ class _WriteInput(StepInput):
     scan = traits.Any(mandatory=True, desc="the Scan")
     output_dir = traits.Str(mandatory=True)
     settings = traits.Any(mandatory=True, desc="Settings of the report")
-    brain_source = traits.Str(mandatory=True, desc="network, supplied or stripped")
+    brain_source = traits.Str(mandatory=True, desc="network, supplied, resampled or stripped")
     inference = traits.Str(mandatory=True, desc="brain or windows")
     device = traits.Str(mandatory=True, desc="where the network ran")
     precision = traits.Str(mandatory=True, desc="how exactly it calculated")

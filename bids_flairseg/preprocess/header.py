@@ -38,6 +38,9 @@ FEW_SLICES = 10
 FORM_TOLERANCE_MM = 1.0
 """Displacement from which qform and sform count as different."""
 
+EDGE_TOLERANCE = 0.02
+"""Share of a voxel's edge by which pixdim and sform may differ without a word."""
+
 RECONVERT = "Convert the scan again from its DICOM files, or leave it out with --bids-filter-file."
 
 
@@ -239,7 +242,8 @@ def _checked_affine(
     if has_sform:
         affine = np.asarray(header.get_sform(), dtype=np.float64)
         _check_affine(affine, "sform", path)
-        return affine, _compare_forms(header, affine) if has_qform else ()
+        forms = _compare_forms(header, affine) if has_qform else ()
+        return affine, (*_compare_edges(header, affine), *forms)
     if has_qform:
         qform = _qform(header)
         if qform is None:
@@ -282,6 +286,21 @@ def _check_affine(affine: NDArray[np.float64], name: str, path: Path) -> None:
             f"{path}: expected an invertible affine of {VOXEL_MM[0]} to {VOXEL_MM[1]:g} mm "
             f"voxels, found {name} {finding}. {RECONVERT}"
         )
+
+
+def _compare_edges(header: Nifti1Header, sform: NDArray[np.float64]) -> tuple[str, ...]:
+    """Warn where pixdim gives other voxel edges than the sform, which is used."""
+    edges = np.linalg.norm(sform[:3, :3], axis=0)
+    given = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    if np.all(np.abs(given - edges) <= EDGE_TOLERANCE * edges):
+        return ()
+    first, second = (" x ".join(f"{edge:.4g}" for edge in each) for each in (given, edges))
+    return (
+        (
+            f"pixdim says voxels of {first} mm, the sform {second} mm; the sform is used, and all "
+            "volumes and lengths follow it."
+        ),
+    )
 
 
 def _compare_forms(header: Nifti1Header, sform: NDArray[np.float64]) -> tuple[str, ...]:

@@ -20,9 +20,12 @@ from bids_flairseg.preprocess.brain import (
     outside_fraction,
     stripped_mask,
 )
-from bids_flairseg.preprocess.grid import new_image, restore, voxel_sizes
+from bids_flairseg.preprocess.grid import conform, new_image, restore, voxel_sizes
 
 LOGGER = logging.getLogger(__name__)
+
+SAME_GRID_MM = 0.1
+"""Distance from which a voxel of a supplied mask lies elsewhere than that of the image."""
 
 MAX_OUTSIDE = 0.2
 """Most of the foreground that may lie outside the network's brain if no head is there."""
@@ -39,12 +42,15 @@ class Brain:
     classes : Nifti1Image
         uint8, anatomy classes on the same grid, 0 outside the mask.
     source : str
-        ``network``, ``supplied`` or ``stripped``.
+        ``network``, ``supplied``, ``resampled`` (supplied, on another grid) or ``stripped``.
+    warnings : tuple of str
+        What is unusual about a supplied mask.
     """
 
     mask: Nifti1Image
     classes: Nifti1Image
     source: str
+    warnings: tuple[str, ...] = ()
 
 
 def find_brain(
@@ -52,7 +58,8 @@ def find_brain(
 ) -> Brain:
     """Find the brain in a FLAIR.
 
-    A supplied mask is taken as it is. An image that is skull-stripped already, by its
+    A supplied mask is taken as it is, or resampled with a warning if it lies on another
+    grid. An image that is skull-stripped already, by its
     intensities and because the network sees no head around the brain, keeps all of its
     foreground. In all others the network's envelope is the mask.
 
@@ -78,12 +85,14 @@ def find_brain(
         There is no brain, or the supplied mask has none within the image.
     """
     anatomy = find_anatomy(image, predict, multiple=multiple)
+    warnings: tuple[str, ...] = ()
     if supplied is not None:
-        mask, source = _on_grid(supplied, image), "supplied"
+        mask, warnings = _on_grid(supplied, image), _compare_grids(supplied, image)
+        source = "resampled" if warnings else "supplied"
     else:
         mask, source = _own_mask(image, anatomy)
     classes = classes_on_grid(anatomy.probabilities, anatomy.affine, mask)
-    return Brain(mask, classes, source)
+    return Brain(mask, classes, source, warnings)
 
 
 def _own_mask(image: Nifti1Image, anatomy: Anatomy) -> tuple[Nifti1Image, str]:
@@ -99,6 +108,27 @@ def _own_mask(image: Nifti1Image, anatomy: Anatomy) -> tuple[Nifti1Image, str]:
         LOGGER.info("the image is skull-stripped already")
         return stripped_mask(image), "stripped"
     return mask, "network"
+
+
+def _compare_grids(supplied: Nifti1Image, image: Nifti1Image) -> tuple[str, ...]:
+    """Warn of a mask whose voxels are not those of the image, in whatever order."""
+    turned = conform(supplied)
+    difference = np.asarray(turned.affine) - np.asarray(conform(image).affine)
+    last = np.array(turned.shape) - 1
+    farthest = np.abs(difference[:3, :3]) @ last + np.abs(difference[:3, 3])  # mm, at most
+    if turned.shape == conform(image).shape and farthest.max() < SAME_GRID_MM:
+        return ()
+    return (
+        (
+            f"The supplied brain mask ({_say_grid(supplied)}) lies on another grid than the FLAIR "
+            f"({_say_grid(image)}): it was resampled to the nearest voxel."
+        ),
+    )
+
+
+def _say_grid(image: Nifti1Image) -> str:
+    edges = " x ".join(f"{edge:.3g}" for edge in voxel_sizes(np.asarray(image.affine)))
+    return f"{' x '.join(map(str, image.shape))} voxels of {edges} mm"
 
 
 def _on_grid(supplied: Nifti1Image, image: Nifti1Image) -> Nifti1Image:

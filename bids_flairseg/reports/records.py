@@ -27,8 +27,8 @@ class Settings:
     anatomy, anatomy_sha256 : str
         The same of the anatomy bundle.
     brain : str
-        Where the brain mask comes from: ``network``, ``supplied`` (a derivative dataset) or
-        ``stripped`` (the image had no skull).
+        Where the brain mask comes from: ``network``, ``supplied`` (a derivative dataset),
+        ``resampled`` (the same, on another grid) or ``stripped`` (the image had no skull).
     n4, flip : bool
         Whether N4 ran, and whether mirrored predictions were averaged.
     inference : str

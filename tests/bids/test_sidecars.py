@@ -71,7 +71,7 @@ def test_the_origin_of_the_brain_mask_is_told(scan: Scan, method: str) -> None:
     assert content["Method"] == BRAIN_MASK_METHODS[method]
     assert ("Model" in content) == (method == "network")
     masks = "bids:brains:sub-01/ses-A/anat/sub-01_desc-brain_mask.nii"
-    assert (content["Sources"] == [masks]) == (method == "supplied")
+    assert (content["Sources"] == [masks]) == (method in ("supplied", "resampled"))
     stripped = sidecar(given, "preprocessed", processing)["InputSkullStripped"]
     assert stripped == (method == "stripped")
 

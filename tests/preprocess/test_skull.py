@@ -82,9 +82,30 @@ def test_a_supplied_mask_is_taken_from_any_grid(
 
     found = find_brain(head, nothing, supplied=other)
 
-    assert found.source == "supplied"
+    assert found.source == "resampled"
+    assert "66 voxels of 2.5 x 2.5 x 2.5 mm) lies on another grid" in found.warnings[0]
     assert dice(found.mask, restore(conform(other), head, order=0)) == 1
     assert dice(found.mask, drawn_brain(head)) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "turn", "source"),
+    [(0.0, False, "supplied"), (0.05, True, "supplied"), (0.5, False, "resampled")],
+)
+def test_a_supplied_mask_on_another_grid_is_told(
+    head: nib.Nifti1Image, shift_mm: float, turn: bool, source: str
+) -> None:
+    brain = drawn_brain(head)
+    affine = np.asarray(head.affine).copy()
+    affine[0, 3] += shift_mm
+    mask = nib.Nifti1Image(np.asarray(brain.dataobj), affine)
+    if turn:  # the same voxels in another order
+        mask = mask.as_reoriented(np.array([[2, -1], [0, 1], [1, 1]]))
+
+    found = find_brain(head, nothing, supplied=mask)
+
+    assert found.source == source
+    assert len(found.warnings) == (source == "resampled")
 
 
 def test_no_brain_and_a_mask_elsewhere_are_said(head: nib.Nifti1Image) -> None:

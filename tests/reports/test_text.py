@@ -72,6 +72,7 @@ def test_n4_is_cited_only_when_used() -> None:
     ("changes", "words"),
     [
         ({"brain": "supplied"}, "masks were supplied"),
+        ({"brain": "resampled"}, "and resampled to the grid"),
         ({"brain": "stripped"}, "had been skull-stripped"),
         ({}, "extracted by a convolutional network"),
         ({"flip": True}, "left-right mirror image"),
