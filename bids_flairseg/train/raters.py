@@ -43,12 +43,15 @@ def combine(masks: Sequence[NDArray[np.bool_]], rule: str) -> NDArray[np.bool_]:
     if rule == "first" or len(masks) == 1:
         return masks[0]
     if rule == "union":
-        return np.logical_or.reduce(masks)
+        return _union(masks)
     if rule == "staple":
         return staple(masks)[0]
-    votes = np.sum(masks, axis=0, dtype=np.uint8)
-    majority: NDArray[np.bool_] = 2 * votes.astype(np.int16) >= len(masks)
-    return majority
+    votes = np.sum(masks, axis=0, dtype=np.int16)
+    return np.asarray(2 * votes >= len(masks))
+
+
+def _union(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    return np.asarray(np.logical_or.reduce(masks))
 
 
 def staple(
@@ -71,7 +74,7 @@ def staple(
     performance : ndarray of float, shape (R, 2)
         Sensitivity and specificity of each rater within the margin.
     """
-    box = bounding_box(np.logical_or.reduce(masks), margin=(_MARGIN,) * 3)
+    box = bounding_box(_union(masks), margin=(_MARGIN,) * 3)
     if box is None:
         return masks[0], np.ones((len(masks), 2))
     pattern = sum(mask[box].astype(np.uint16) << bit for bit, mask in enumerate(masks))

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.model.unet import Stage, UNetConfig
-from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field
+from bids_flairseg.train.augment import shade
+from bids_flairseg.train.synthesis.space import Rng, Shape
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Recipe:
         if rng.random() < 0.5:
             image_crop, target_crop = image_crop[::-1], target_crop[::-1]
         normalised = self.network.classes == 1
-        shaded = _shade(rng, image_crop, self.voxel_mm, normalised=normalised)
+        shaded = shade(rng, image_crop, self.voxel_mm, normalised=normalised)
         return shaded, np.ascontiguousarray(target_crop)
 
 
@@ -103,38 +104,6 @@ def _random_box(
 def _fit(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
     margin = [(0, c - n) for c, n in zip(shape, array.shape, strict=True)]
     return np.pad(array, margin)
-
-
-# Where white matter lies above zero signal, in units of the brain's spread.
-_ZERO = 8.0
-
-
-def _shade(
-    rng: Rng, image: NDArray[np.float32], voxel_mm: float, *, normalised: bool
-) -> NDArray[np.float32]:
-    """Small changes of gain, coil and noise; the zero background stays zero."""
-    zero = np.float32(_ZERO * rng.uniform(0.7, 1.3) if normalised else 0)
-    shaded = (image + zero) * _coil(rng, image.shape, voxel_mm) - zero
-    shaded *= np.float32(np.exp(rng.uniform(-0.1, 0.1)))
-    if rng.random() < 0.5:
-        noise = rng.standard_normal(image.shape, np.float32)
-        shaded += np.float32(rng.uniform(0, 0.15 if normalised else 0.05)) * noise
-    return np.where(image != 0, shaded, 0).astype(np.float32)
-
-
-def _coil(rng: Rng, shape: Shape, voxel_mm: float) -> NDArray[np.float32]:
-    """Sensitivity over a crop: a slow field, and brighter or darker outer slices."""
-    gain = np.ones(shape, np.float32)
-    if rng.random() < 0.5:
-        field = smooth_field(rng, shape, rng.uniform(50, 110), voxel_mm)
-        gain *= np.exp(np.float32(rng.uniform(0, 0.08)) * field)
-    if rng.random() < 0.3:
-        axis = int(rng.choice([2, 2, 2, 0, 1]))
-        position = np.arange(shape[axis]) - rng.integers(shape[axis])
-        ramp = np.clip(position * rng.choice([-1, 1]) * voxel_mm / rng.uniform(10, 40), 0, 1)
-        profile = 1 + rng.uniform(-0.1, 0.25) * ramp.astype(np.float32)
-        gain *= np.expand_dims(profile, tuple(other for other in range(3) if other != axis))
-    return gain
 
 
 _ANATOMY = UNetConfig(

@@ -53,8 +53,6 @@ class StoredCase:
         From voxels of the preprocessed grid to RAS mm.
     facts : mapping
         What the checks have measured, see `bids_flairseg.train.cases`.
-    synthetic : bool
-        Made up: mixed in with the real ones, never one to choose or to test with.
     """
 
     name: str
@@ -67,7 +65,6 @@ class StoredCase:
     grid_shape: Triple = (0, 0, 0)
     affine: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
     facts: Mapping[str, Any] = field(default_factory=dict)
-    synthetic: bool = False
 
     @property
     def voxel_mm(self) -> float:
@@ -123,7 +120,6 @@ def write_case(folder: Path, case: StoredCase) -> Path:
         "grid_shape": list(case.grid_shape),
         "affine": np.asarray(case.affine).tolist(),
         "facts": dict(case.facts),
-        "synthetic": case.synthetic,
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -215,7 +211,6 @@ def _read(folder: Path, name: str) -> StoredCase:
         grid_shape=_triple(content["grid_shape"]),
         affine=np.array(content["affine"], np.float64),
         facts=content["facts"],
-        synthetic=content["synthetic"],
     )
 
 

@@ -24,7 +24,7 @@ def draw(
     grid = np.ogrid[tuple(slice(0, n) for n in shape)]
     centre = [(n - 1) / 2 for n in shape]
     radius = sum(((g - c) / (0.42 * n)) ** 2 for g, c, n in zip(grid, centre, shape, strict=True))
-    brain: NDArray[np.bool_] = radius < 1
+    brain = np.asarray(radius < 1)
     data = np.where(brain, 100, 0) + np.where(radius < 0.1, -60, 0)
     mask = np.zeros(shape, bool)
     for _ in range(lesions):

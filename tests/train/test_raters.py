@@ -13,8 +13,7 @@ SHAPE = (30, 30, 30)
 
 def ball(radius: float, centre: float = 15.0) -> NDArray[np.bool_]:
     grid = np.ogrid[tuple(slice(0, n) for n in SHAPE)]
-    inside: NDArray[np.bool_] = sum((axis - centre) ** 2 for axis in grid) < radius**2
-    return inside
+    return np.asarray(sum((axis - centre) ** 2 for axis in grid) < radius**2)
 
 
 @pytest.mark.parametrize("rule", RULES)
