@@ -16,13 +16,16 @@ from bids_flairseg.bids.atomic import write_json, write_text, write_tsv
 from bids_flairseg.bids.tables import read_participants
 from bids_flairseg.config import GroupConfig
 from bids_flairseg.errors import InputError, MissingInputError, NothingToDoError, OutputError
-from bids_flairseg.group.agreement import Comparison, agreement_problems, compare_all
+from bids_flairseg.group.agreement import Comparison, agreement_problems, compare_all, model_names
 from bids_flairseg.group.collect import IDENTITY_COLUMNS, find_problems, join
 from bids_flairseg.group.columns import AGREEMENT_COLUMNS, DETECTION_COLUMNS
 from bids_flairseg.group.compute import OK
+from bids_flairseg.group.observations import observe_pairs, observe_scans, scan_groups
 from bids_flairseg.group.page import build_page
 from bids_flairseg.group.problems import PROBLEM_COLUMNS, Problem, in_words, strict_errors
 from bids_flairseg.group.results import read_results
+from bids_flairseg.group.statistic import STATISTIC_COLUMNS
+from bids_flairseg.group.statistics import all_statistics
 from bids_flairseg.reports.group import render_group
 from bids_flairseg.storage import as_output_error
 
@@ -32,6 +35,7 @@ LESIONS = "group_lesions.tsv"
 AGREEMENT = "group_agreement.tsv"
 DETECTION = "group_detection.tsv"
 PROBLEMS = "group_problems.tsv"
+STATISTICS = "group_statistics.tsv"
 PAGE = "group.html"
 _LOCK = ".group.lock"
 
@@ -186,6 +190,11 @@ def _write(config: GroupConfig) -> GroupSummary:
     write_table(dataset.output_dir / LESIONS, table.columns, table.rows)
     _write_agreement(config, comparisons)
     write_table(dataset.output_dir / PROBLEMS, PROBLEM_COLUMNS, [item.row() for item in problems])
+    groups = scan_groups(config, results.scans, table)
+    observed = observe_scans(table, groups, model_names(results.scans))
+    statistics = all_statistics(config, observed, observe_pairs(comparisons, groups))
+    rows = [statistic.row() for statistic in statistics]
+    write_table(dataset.output_dir / STATISTICS, STATISTIC_COLUMNS, rows)
     page = build_page(config, results, table, comparisons, problems)
     write_text(dataset.output_dir / PAGE, render_group(page))
     return GroupSummary(

@@ -1,0 +1,122 @@
+"""Tests against published examples: textbooks, R's manual pages, and the paper itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bids_flairseg.measure.comparisons import (
+    holm,
+    kruskal_wallis,
+    mann_whitney,
+    non_inferior,
+    paired_t,
+    pearson,
+    spearman,
+    wilcoxon,
+)
+
+
+def test_mann_whitney_of_hollander_and_wolfe() -> None:
+    """Permeability constants, Hollander and Wolfe 1973, p. 69; R gives W = 35, p = 0.2544."""
+    term = [0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46]
+    early = [1.15, 0.88, 0.90, 0.74, 1.21]
+    found = mann_whitney(term, early)
+    assert found.statistic == 35
+    assert found.p == pytest.approx(0.2544, abs=1e-4)
+    assert found.effect == pytest.approx(2 * 35 / 50 - 1)
+    assert mann_whitney(early, term).effect == pytest.approx(-found.effect)
+
+
+def test_wilcoxon_of_hollander_and_wolfe() -> None:
+    """Depression scores, Hollander and Wolfe 1973, p. 29; R gives V = 40, one-sided 0.01953."""
+    before = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
+    after = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
+    found = wilcoxon(before, after)
+    assert found.p == pytest.approx(2 * 0.01953, abs=1e-5)
+    assert found.statistic == 45 - 40
+    assert found.effect == pytest.approx((40 - 5) / 45)
+    assert non_inferior(before, after, margin=1e-9).p == pytest.approx(0.01953, abs=1e-5)
+
+
+def test_kruskal_of_hollander_and_wolfe() -> None:
+    """Mucociliary efficiency, Hollander and Wolfe 1973, p. 116; R gives 0.77143, p = 0.68."""
+    groups = [2.9, 3.0, 2.5, 2.6, 3.2], [3.8, 2.7, 4.0, 2.4], [2.8, 3.4, 3.7, 2.2, 2.0]
+    found = kruskal_wallis(groups)
+    assert found.statistic == pytest.approx(0.77143, abs=1e-5)
+    assert found.p == pytest.approx(0.68, abs=1e-3)
+    assert found.df == 2
+    assert found.effect == pytest.approx(0.77143 / 13, abs=1e-6)
+
+
+def test_paired_t_of_student() -> None:
+    """Sleep data of Student 1908; R gives t = -4.0621, df = 9, p = 0.002833."""
+    one = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    two = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    found = paired_t(one, two)
+    assert found.statistic == pytest.approx(-4.0621, abs=1e-4)
+    assert found.p == pytest.approx(0.002833, abs=1e-6)
+    assert found.effect == pytest.approx(-4.0621 / math.sqrt(10), abs=1e-4)
+
+
+def test_correlations_of_hollander_and_wolfe() -> None:
+    """Tuna quality, Hollander and Wolfe 1973, p. 187; R gives r = 0.5712, rho = 0.6."""
+    hunter = [44.4, 45.9, 41.9, 53.3, 44.7, 44.1, 50.7, 45.2, 60.1]
+    panel = [2.6, 3.1, 2.5, 5.0, 3.6, 4.0, 5.2, 2.8, 3.8]
+    assert pearson(hunter, panel).effect == pytest.approx(0.5711816, abs=1e-6)
+    assert pearson(hunter, panel).p == pytest.approx(0.1082, abs=1e-4)
+    assert spearman(hunter, panel).effect == pytest.approx(0.6)
+
+
+def test_holm_of_r() -> None:
+    """``p.adjust(c(.01, .02, .03, .04, .05))`` of R."""
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    assert holm([0.04, math.nan, 0.01])[1:] == pytest.approx([math.nan, 0.02], nan_ok=True)
+
+
+@pytest.mark.parametrize(("h", "groups", "p"), [(6.83, 10, 0.66), (0.68, 3, 0.71)])
+def test_kruskal_of_the_paper(h: float, groups: int, p: float) -> None:
+    """Dice by scanner type and by manufacturer: published H and P (which are rounded)."""
+    assert float(stats.chi2.sf(h, groups - 1)) == pytest.approx(p, abs=0.006)
+    random = np.random.default_rng(0)
+    found = kruskal_wallis([random.random(6) for _ in range(groups)])
+    assert found.p == pytest.approx(float(stats.chi2.sf(found.statistic, groups - 1)))
+
+
+def test_repeated_trainings_of_the_paper() -> None:
+    """Five trainings: the median Dice falls by 0.027 to 0.059, mean 0.042; published P = .001.
+
+    Of all five differences that fit, equal ones in the middle give the smallest P: .001.
+    """
+    middle = (5 * 0.042 - 0.027 - 0.059) / 3
+    found = paired_t([0.027, middle, middle, middle, 0.059], np.zeros(5))
+    assert round(found.p, 3) == 0.001
+    spread = paired_t([0.027, 0.027, 0.038, 0.059, 0.059], np.zeros(5))
+    assert found.p < spread.p < 0.005
+
+
+@pytest.mark.parametrize("test", [mann_whitney, wilcoxon, spearman, pearson, paired_t])
+def test_nothing_and_all_the_same(test: type) -> None:
+    assert math.isnan(test([], []).p)
+    assert "not computed" in test([], []).conditions
+    same = test([0.5] * 6, [0.5] * 6)
+    assert math.isnan(same.p) or same.p == 1.0
+    assert math.isnan(test([math.nan] * 3, [math.nan] * 3).p)
+
+
+def test_conditions_are_said() -> None:
+    assert "exact p" in mann_whitney([1, 2, 3], [4, 5, 6]).conditions
+    assert "ties; asymptotic p" in mann_whitney([1, 2, 2], [4, 5, 6]).conditions
+    assert "too few" in mann_whitney([1, 2, 3], [4, 5, 6]).conditions
+    assert "2 equal pairs left out" in wilcoxon([1, 2, 3, 4], [1, 2, 1, 1]).conditions
+
+
+def test_non_inferiority_needs_its_margin() -> None:
+    random = np.random.default_rng(3)
+    rater = random.uniform(0.6, 0.9, 40)
+    model = rater - 0.02 + random.normal(0, 0.02, 40)
+    assert non_inferior(model, rater, margin=0.05).p < 0.001
+    assert non_inferior(model, rater, margin=0.01).p > 0.5
