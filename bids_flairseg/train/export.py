@@ -11,11 +11,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
-
 from bids_flairseg.model.bundle import BundleConfig, Card, Inference, Preprocessing, save_bundle
-from bids_flairseg.model.unet import build_unet
-from bids_flairseg.train.pretrain import compiled, load_state
+from bids_flairseg.train.pretrain import averaged
 from bids_flairseg.train.recipes import RECIPES, Recipe
 from bids_flairseg.train.scores import score_classes, score_lesions
 from bids_flairseg.train.synthesis.labels import CLASSES
@@ -27,30 +24,6 @@ _ATTRIBUTION = (
     "Lesion shapes: Open MS data, Lesjak et al. 2017, doi:10.1007/s12021-017-9348-7 (CC-BY-4.0)",
     "Method: Rauschecker et al. 2022, doi:10.1148/ryai.2021200152",
 )
-
-
-def averaged(recipe: Recipe, run: Path) -> keras.Model:
-    """Return the network of a run with the running averages of its weights.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What was trained.
-    run : Path
-        Folder of the run.
-
-    Returns
-    -------
-    model : keras.Model
-        float32.
-    """
-    trained = compiled(recipe, recipe.warm_up_steps + 1)
-    load_state(run / "state.npz", trained)
-    trained.optimizer.finalize_variable_values(trained.trainable_variables)
-    keras.mixed_precision.set_global_policy("float32")
-    model = build_unet(recipe.network)
-    model.set_weights(trained.get_weights())
-    return model
 
 
 def bundle_config(name: str, recipe: Recipe, threshold: float) -> BundleConfig:

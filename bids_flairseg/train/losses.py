@@ -38,6 +38,26 @@ def soft_dice(
     return 1.0 - ops.mean((2.0 * shared + smooth) / (2.0 * shared + missed + false + smooth))
 
 
+def binary_entropy(truth: Any, probability: Any) -> Any:
+    """Return the binary cross-entropy, as the paper has it.
+
+    Parameters
+    ----------
+    truth : tensor, shape (N, X, Y, Z, 1)
+        0 or 1.
+    probability : tensor, shape (N, X, Y, Z, 1)
+        Output of a sigmoid.
+
+    Returns
+    -------
+    loss : tensor, scalar
+        Mean over voxels.
+    """
+    truth = ops.cast(truth, "float32")
+    safe = ops.clip(ops.cast(probability, "float32"), _TINY, 1.0 - _TINY)
+    return -ops.mean(truth * ops.log(safe) + (1.0 - truth) * ops.log(1.0 - safe))
+
+
 def binary_loss(truth: Any, probability: Any) -> Any:
     """Return binary cross-entropy plus a Tversky loss that minds missed lesion more.
 
@@ -53,10 +73,7 @@ def binary_loss(truth: Any, probability: Any) -> Any:
     loss : tensor, scalar
         Mean over voxels of the first, plus the second.
     """
-    truth = ops.cast(truth, "float32")
-    safe = ops.clip(ops.cast(probability, "float32"), _TINY, 1.0 - _TINY)
-    entropy = -ops.mean(truth * ops.log(safe) + (1.0 - truth) * ops.log(1.0 - safe))
-    return entropy + soft_dice(truth, safe, miss_weight=1.4)
+    return binary_entropy(truth, probability) + soft_dice(truth, probability, miss_weight=1.4)
 
 
 def class_loss(truth: Any, probability: Any) -> Any:

@@ -23,8 +23,11 @@ from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.losses import binary_loss, class_loss
 from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.recipes import RECIPES, Recipe
+from bids_flairseg.train.state import load_state, read_arrays, save_state, write_arrays
 
 LOGGER = logging.getLogger(__name__)
+
+START = "start.npz"
 
 
 class PoolDataset(keras.utils.PyDataset):
@@ -92,51 +95,12 @@ class Keep(keras.callbacks.Callback):
             self.write()
 
     def write(self) -> None:
-        """Write the state under a temporary name, then rename it."""
-        path = self.run / "state.npz"
-        temporary = self.run / "state.tmp.npz"
-        save_state(temporary, self.model)
-        temporary.replace(path)
+        """Write the state."""
+        save_state(self.run / "state.npz", self.model)
         self.last = time.monotonic()
 
 
-def save_state(path: Path, model: keras.Model) -> None:
-    """Write all variables of model and optimiser.
-
-    Parameters
-    ----------
-    path : Path
-        File to write.
-    model : keras.Model
-        Compiled model.
-    """
-    arrays = {f"model{i}": np.asarray(v) for i, v in enumerate(model.get_weights())}
-    variables = model.optimizer.variables
-    arrays |= {
-        f"optimizer{i}": keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(v))
-        for i, v in enumerate(variables)
-    }
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-
-
-def load_state(path: Path, model: keras.Model) -> None:
-    """Read what :func:`save_state` wrote into a model of the same shape.
-
-    Parameters
-    ----------
-    path : Path
-        File to read.
-    model : keras.Model
-        Compiled model.
-    """
-    model.optimizer.build(model.trainable_variables)
-    with np.load(path) as arrays:
-        model.set_weights([arrays[f"model{i}"] for i in range(len(model.get_weights()))])
-        for index, variable in enumerate(model.optimizer.variables):
-            variable.assign(arrays[f"optimizer{index}"])
-
-
-def compiled(recipe: Recipe, steps: int) -> keras.Model:
+def compiled(recipe: Recipe, steps: int, *, second_stage: bool = False) -> keras.Model:
     """Build and compile the network of a recipe.
 
     Parameters
@@ -145,6 +109,9 @@ def compiled(recipe: Recipe, steps: int) -> keras.Model:
         What is trained.
     steps : int
         Steps over which the learning rate falls to zero.
+    second_stage : bool
+        Normalise by the averages of the first stage, as in use, instead of by the
+        example at hand: with one example a step both differ.
 
     Returns
     -------
@@ -153,6 +120,9 @@ def compiled(recipe: Recipe, steps: int) -> keras.Model:
     """
     keras.mixed_precision.set_global_policy(recipe.precision)
     model = build_unet(recipe.network)
+    for layer in model.layers:
+        if second_stage and isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
     warm = recipe.warm_up_steps
     rate = keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 20, steps - warm, alpha=0.005,
@@ -167,13 +137,37 @@ def compiled(recipe: Recipe, steps: int) -> keras.Model:
     return model
 
 
+def averaged(recipe: Recipe, run: Path) -> keras.Model:
+    """Return the network of a run with the running averages of its weights.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What was trained.
+    run : Path
+        Folder of the run.
+
+    Returns
+    -------
+    model : keras.Model
+        float32.
+    """
+    trained = compiled(recipe, recipe.warm_up_steps + 1, second_stage=(run / START).exists())
+    load_state(run / "state.npz", trained)
+    trained.optimizer.finalize_variable_values(trained.trainable_variables)
+    keras.mixed_precision.set_global_policy("float32")
+    model = build_unet(recipe.network)
+    model.set_weights(trained.get_weights())
+    return model
+
+
 def train(
     recipe: Recipe,
     pool: Path,
     run: Path,
     *,
     steps: int,
-    seed: int = 0,
+    start: Path | None = None,
     stop_after: int | None = None,
 ) -> keras.Model:
     """Train, or go on where the run stopped.
@@ -188,8 +182,8 @@ def train(
         Folder of checkpoints and history.
     steps : int
         Steps in all; a smaller number on resuming ends sooner.
-    seed : int
-        Seed of the initial weights and of all crops.
+    start : Path or None
+        Run of a first stage, whose averaged weights are the first ones of this run.
     stop_after : int or None
         Steps after which this call ends, to be resumed by another.
 
@@ -199,14 +193,21 @@ def train(
         With the running averages of its weights in place.
     """
     run.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(seed)
-    model = compiled(recipe, steps)
+    keras.utils.set_random_seed(recipe.seed)
+    if start and not (run / START).exists():
+        weights = averaged(recipe, start).get_weights()
+        write_arrays(run / START, {f"model{i}": array for i, array in enumerate(weights)})
+    second_stage = (run / START).exists()
+    model = compiled(recipe, steps, second_stage=second_stage)
     done = 0
+    if second_stage:
+        first, _ = read_arrays(run / START)
+        model.set_weights([first[f"model{i}"] for i in range(len(first))])
     if (run / "state.npz").exists():
         load_state(run / "state.npz", model)
         done = int(model.optimizer.iterations) // recipe.steps_per_epoch
         LOGGER.info("resuming after epoch %d", done)
-    data = PoolDataset(pool, recipe, seed=seed, epoch=done)
+    data = PoolDataset(pool, recipe, seed=recipe.seed, epoch=done)
     epochs = math.ceil((stop_after or steps) / recipe.steps_per_epoch)
     keep = [Keep(run)]
     # not shuffled: the draws are random already, and a resumed run has to see the same order
@@ -228,13 +229,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="run of a first stage to begin from")
     parser.add_argument("--learning-rate", type=float, help="peak rate, instead of the recipe's")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = RECIPES[chosen.recipe]
+    recipe = replace(RECIPES[chosen.recipe], seed=chosen.seed)
     if chosen.learning_rate:
         recipe = replace(recipe, learning_rate=chosen.learning_rate)
-    train(recipe, chosen.pool, chosen.run, steps=chosen.steps, seed=chosen.seed)
+    train(recipe, chosen.pool, chosen.run, steps=chosen.steps, start=chosen.start)
 
 
 if __name__ == "__main__":

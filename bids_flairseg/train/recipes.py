@@ -39,6 +39,8 @@ class Recipe:
         Keras policy; the loss stays in float32.
     steps_per_epoch : int
         Steps between two lines of the history.
+    seed : int
+        Seed of the initial weights and of all crops.
     """
 
     network: UNetConfig
@@ -51,6 +53,7 @@ class Recipe:
     warm_up_steps: int = 50
     precision: str = "mixed_bfloat16"
     steps_per_epoch: int = 25
+    seed: int = 0
 
     def augment(
         self, rng: Rng, image: NDArray[np.float16], target: NDArray[np.uint8]

@@ -94,11 +94,24 @@ def test_a_crop_mirrors_image_and_target_together() -> None:
 
 
 def test_a_resumed_training_equals_an_unbroken_one(examples: Path, tmp_path: Path) -> None:
-    unbroken = pretrain.train(TINY, examples, tmp_path / "a", steps=12, seed=1)
-    pretrain.train(TINY, examples, tmp_path / "b", steps=12, seed=1, stop_after=6)
-    resumed = pretrain.train(TINY, examples, tmp_path / "b", steps=12, seed=1)
+    unbroken = pretrain.train(TINY, examples, tmp_path / "a", steps=12)
+    pretrain.train(TINY, examples, tmp_path / "b", steps=12, stop_after=6)
+    resumed = pretrain.train(TINY, examples, tmp_path / "b", steps=12)
     for one, other in zip(unbroken.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_second_stage_begins_at_the_averages_and_leaves_the_normalisation(
+    examples: Path, tmp_path: Path
+) -> None:
+    pretrain.train(TINY, examples, tmp_path / "a", steps=8)
+    first = pretrain.averaged(TINY, tmp_path / "a")
+    pretrain.train(TINY, examples, tmp_path / "b", steps=8, start=tmp_path / "a")
+    second = pretrain.averaged(TINY, tmp_path / "b")
+    for one, other in zip(first.layers, second.layers, strict=True):
+        kept = isinstance(one, keras.layers.BatchNormalization)
+        for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+            assert np.array_equal(a, b) == kept
 
 
 def test_training_learns_and_its_export_is_a_bundle_that_finds_lesions(

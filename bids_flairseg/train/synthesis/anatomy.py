@@ -12,7 +12,9 @@ from bids_flairseg.train.synthesis.space import Rng, Shape
 
 VOXEL_MM = 2.0
 SHAPE: Shape = (96, 112, 96)
-_POSE = space.PoseConfig(rotation_deg=18, scale=0.16, shear=0.08, shift_mm=14, bend_mm=3.5)
+_POSE = space.PoseConfig(
+    rotation_deg=18, nod_deg=32, scale=0.16, shear=0.08, shift_mm=14, bend_mm=3.5
+)
 
 
 def anatomy_example(

@@ -18,7 +18,9 @@ from bids_flairseg.train.synthesis.space import Rng, Shape
 VOXEL_MM = 1.0
 SHAPE: Shape = (152, 184, 152)
 NORMALISATION = "robust"
-_POSE = space.PoseConfig(rotation_deg=10, scale=0.1, shear=0.04, shift_mm=3, bend_mm=2.5)
+_POSE = space.PoseConfig(
+    rotation_deg=10, nod_deg=22, scale=0.1, shear=0.04, shift_mm=3, bend_mm=2.5
+)
 KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
 _SHARES = (0.2, 0.27, 0.16, 0.17, 0.12, 0.08)
 

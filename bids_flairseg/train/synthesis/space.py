@@ -21,6 +21,9 @@ class PoseConfig:
     ----------
     rotation_deg : float
         Largest rotation about each axis.
+    nod_deg : float
+        Largest rotation about the axis from left to right; slices are laid along the
+        skull base in one hospital and along the corpus callosum in the next.
     scale : float
         Largest relative change of size along each axis.
     shear : float
@@ -34,6 +37,7 @@ class PoseConfig:
     """
 
     rotation_deg: float = 12.0
+    nod_deg: float = 25.0
     scale: float = 0.12
     shear: float = 0.06
     shift_mm: float = 10.0
@@ -148,7 +152,8 @@ def random_matrix(rng: Rng, pose: PoseConfig) -> NDArray[np.float64]:
     matrix : ndarray of float, shape (3, 3)
         From the new grid to the old one, in mm.
     """
-    angles = rng.uniform(-pose.rotation_deg, pose.rotation_deg, 3)
+    limits = np.array([pose.nod_deg, pose.rotation_deg, pose.rotation_deg])
+    angles = rng.uniform(-limits, limits)
     rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     size = rng.uniform(-pose.scale, pose.scale) * 0.7
     scales = 1 + size + rng.uniform(-pose.scale, pose.scale, 3) * 0.5
