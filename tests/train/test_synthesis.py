@@ -13,7 +13,7 @@ from bids_flairseg.errors import MissingInputError
 from bids_flairseg.train.synthesis import acquisition, contrast, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
-from bids_flairseg.train.synthesis.lesion import draw_lesions, lesion_example
+from bids_flairseg.train.synthesis.lesion import draw_lesions, lesion_example, visible
 from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
 
 KINDS = ("none", "demyelination", "small vessel", "tumour", "stroke")
@@ -166,3 +166,17 @@ def test_real_shapes_are_placed_by_the_boxes_of_the_brains(tmp_path: Path, head:
 def test_a_folder_without_shapes_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="label-lesion"):
         LesionShapes.read(tmp_path)
+
+
+def test_only_what_a_rater_can_see_is_outlined() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.normal(0, 0.3, (40, 40, 20)).astype(np.float32)
+    bright, faint, hollow = (np.zeros(image.shape, bool) for _ in range(3))
+    bright[4:10, 4:10, 4:10] = True
+    faint[4:10, 24:30, 4:10] = True
+    hollow[22:34, 10:22, 4:16] = True
+    image[bright] += 2
+    image[faint] += 0.4
+    image[hollow] += 3
+    image[24:32, 12:20, 6:14] = -3
+    assert np.array_equal(visible(image, bright | faint | hollow), bright | hollow)

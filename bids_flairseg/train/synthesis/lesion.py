@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -22,6 +23,7 @@ _POSE = space.PoseConfig(
     rotation_deg=10, nod_deg=22, scale=0.1, shear=0.04, shift_mm=3, bend_mm=2.5
 )
 KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
+_DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
 _SHARES = (0.2, 0.27, 0.16, 0.17, 0.12, 0.08)
 
 
@@ -141,7 +143,38 @@ def lesion_example(
     image[~envelope] = 0
     inside = envelope & (image > 0)
     normalised = normalise_array(image, inside, kind=NORMALISATION)
-    return normalised.astype(np.float16), ((target > 0.5) & inside).astype(np.uint8)
+    outlined = visible(normalised, (target > 0.5) & inside)
+    return normalised.astype(np.float16), outlined.astype(np.uint8)
+
+
+def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the lesions that a rater could see: brighter than what lies around them.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (X, Y, Z)
+        Normalised image, zero outside the brain.
+    lesions : ndarray of bool, shape (X, Y, Z)
+        All that was painted.
+
+    Returns
+    -------
+    outlined : ndarray of bool, shape (X, Y, Z)
+        26-connected parts whose median lies 0.9 above that of the tissue around them, or
+        whose 90th centile lies 2 above it, as in a lesion with a dark middle.
+    """
+    parts = cc3d.connected_components(lesions, connectivity=26)
+    outlined = np.zeros_like(lesions)
+    for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        wide = tuple(slice(max(0, s.start - 4), s.stop + 4) for s in box)
+        part, values = parts[wide] == number, image[wide]
+        shell = ndimage.binary_dilation(part, iterations=4) & (parts[wide] == 0)
+        shell &= (values != 0) & (values > _DARKEST_TISSUE)
+        level = float(np.median(values[shell])) if shell.any() else 0.0
+        middle, upper = np.percentile(values[part], [50, 90]) - level
+        if middle >= _VISIBLE or upper >= _BRIGHT:
+            outlined[wide] |= part
+    return outlined
 
 
 def _sample(array: NDArray[np.float32], where: NDArray[np.float32]) -> NDArray[np.float32]:
