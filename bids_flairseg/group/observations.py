@@ -30,6 +30,16 @@ USUAL: tuple[str, ...] = (
     "lesion_volume",
     "training_cases",
 )
+#: How factors are called in sentences.
+FACTOR_WORDS: Mapping[str, str] = {
+    "lesion_volume": "reference lesion volume",
+    "slice_thickness": "slice thickness",
+    "Manufacturer": "manufacturer",
+    "ManufacturersModelName": "scanner model",
+    "MagneticFieldStrength": "field strength (T)",
+    "MRAcquisitionType": "acquisition (2D or 3D)",
+    "training_cases": "training cases",
+}
 VOLUME_BIN, THICKNESS_BIN = "lesion_volume", "slice_thickness"
 _NOT_AVAILABLE = "n/a"
 _ATTRIBUTES = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bids_flairseg.config import GroupConfig
@@ -11,22 +12,18 @@ from bids_flairseg.group.agreement import Comparison
 from bids_flairseg.group.collect import LesionTable
 from bids_flairseg.group.problems import Problem, in_words
 from bids_flairseg.group.results import Results
+from bids_flairseg.group.statistic import Statistic
+from bids_flairseg.group.words import results_paragraphs
+from bids_flairseg.reports.charts import Chart
 from bids_flairseg.reports.group import GroupPage
 
 
-def build_page(
-    config: GroupConfig,
-    results: Results,
-    table: LesionTable,
-    comparisons: Sequence[Comparison],
-    problems: Sequence[Problem],
-) -> GroupPage:
-    """Gather what the page shows.
+@dataclass(frozen=True)
+class Found:
+    """All that a group run found.
 
-    Parameters
+    Attributes
     ----------
-    config : GroupConfig
-        The run.
     results : Results
         All scans.
     table : LesionTable
@@ -35,23 +32,52 @@ def build_page(
         All pairs.
     problems : sequence of Problem
         What a reader should know.
+    statistics : sequence of Statistic
+        All rows.
+    charts : sequence of Chart
+        All figures.
+    """
+
+    results: Results
+    table: LesionTable
+    comparisons: Sequence[Comparison]
+    problems: Sequence[Problem]
+    statistics: Sequence[Statistic] = ()
+    charts: Sequence[Chart] = ()
+
+
+def build_page(config: GroupConfig, found: Found) -> GroupPage:
+    """Gather what the page shows.
+
+    Parameters
+    ----------
+    config : GroupConfig
+        The run.
+    found : Found
+        What it found.
 
     Returns
     -------
     GroupPage
         For the page's template.
     """
-    links = {
-        scan.name: scan.paths.report.name for scan in results.scans if scan.paths.report.exists()
-    }
+    scans = found.results.scans
+    exists = {report: report.exists() for report in {scan.paths.report for scan in scans}}
     return GroupPage(
         dataset=dataset_name(config.dataset.bids_dir),
-        rows=table.rows,
-        joined=table.joined,
-        links=links,
-        comparisons=[item.row() for item in comparisons],
-        problems=in_words(problems),
+        rows=found.table.rows,
+        joined=found.table.joined,
+        links={s.name: s.paths.report.name for s in scans if exists[s.paths.report]},
+        comparisons=[item.row() for item in found.comparisons],
+        problems=in_words(found.problems),
+        paragraphs=results_paragraphs(found.statistics),
+        charts=found.charts,
+        statistics=[row.row() for row in found.statistics if row.test or row.analysis in _SHOWN],
     )
+
+
+# Statistics without a test that the page shows all the same; the others are in the table.
+_SHOWN = frozenset({"summary", "detection", "repeatability", "volumes"})
 
 
 def dataset_name(bids_dir: Path) -> str:

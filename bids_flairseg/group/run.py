@@ -20,8 +20,11 @@ from bids_flairseg.group.agreement import Comparison, agreement_problems, compar
 from bids_flairseg.group.collect import IDENTITY_COLUMNS, find_problems, join
 from bids_flairseg.group.columns import AGREEMENT_COLUMNS, DETECTION_COLUMNS
 from bids_flairseg.group.compute import OK
+from bids_flairseg.group.detection import detection_statistics
+from bids_flairseg.group.examples import draw_examples
+from bids_flairseg.group.figures import draw_charts, shown_pairs, write_charts
 from bids_flairseg.group.observations import observe_pairs, observe_scans, scan_groups
-from bids_flairseg.group.page import build_page
+from bids_flairseg.group.page import Found, build_page
 from bids_flairseg.group.problems import PROBLEM_COLUMNS, Problem, in_words, strict_errors
 from bids_flairseg.group.results import read_results
 from bids_flairseg.group.statistic import STATISTIC_COLUMNS
@@ -192,10 +195,16 @@ def _write(config: GroupConfig) -> GroupSummary:
     write_table(dataset.output_dir / PROBLEMS, PROBLEM_COLUMNS, [item.row() for item in problems])
     groups = scan_groups(config, results.scans, table)
     observed = observe_scans(table, groups, model_names(results.scans))
-    statistics = all_statistics(config, observed, observe_pairs(comparisons, groups))
+    pairs = observe_pairs(comparisons, groups)
+    statistics = all_statistics(config, observed, pairs)
+    statistics += detection_statistics(comparisons)
     rows = [statistic.row() for statistic in statistics]
     write_table(dataset.output_dir / STATISTICS, STATISTIC_COLUMNS, rows)
-    page = build_page(config, results, table, comparisons, problems)
+    charts = draw_charts(config, observed, pairs, statistics)
+    charts += draw_examples(config, results.scans, shown_pairs(pairs), comparisons)
+    write_charts(charts, dataset.output_dir)
+    found = Found(results, table, comparisons, problems, statistics, charts)
+    page = build_page(config, found)
     write_text(dataset.output_dir / PAGE, render_group(page))
     return GroupSummary(
         scans=len(results.scans),

@@ -54,8 +54,8 @@ class Statistic:
     @property
     def family(self) -> tuple[str, ...]:
         """Tests that are corrected together: one question, one metric, one reference."""
-        pairwise = " pairwise" if self.analysis == "pairwise" else ""
-        return (self.analysis + pairwise, self.metric, self.model, self.reference)
+        kind = self.factor if self.analysis == "volumes" else ""
+        return (self.analysis, kind, self.metric, self.model, self.reference)
 
     def row(self) -> dict[str, str]:
         """Return the columns as text; p values keep three significant digits."""
@@ -210,6 +210,7 @@ STATISTIC_COLUMNS: Mapping[str, Mapping[str, object]] = {
             "non-inferiority": "Model to raters against raters among each other",
             "volumes": "Agreement of volumes with the reference",
             "repeatability": "Repeated scans of a participant",
+            "detection": "Lesions by size or region; n_a counts lesions",
         },
     },
     "metric": {"Description": "Column of group_agreement.tsv or group_lesions.tsv"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from scipy import stats
 EXACT_UP_TO = 25
 # Below so many values in a group, the smallest p that can come out is above 0.05.
 _FEW = 4
+# Rank correlations of so few pairs are tested by all permutations.
+_PERMUTED = 7
 
 
 @dataclass(frozen=True)
@@ -284,8 +287,19 @@ def _correlation(name: str, first: ArrayLike, second: ArrayLike) -> TestResult:
         return _impossible(name, "r", f"n = {one.size}, all values of one side equal")
     found = stats.spearmanr(one, other) if name == "Spearman" else stats.pearsonr(one, other)
     r, p = float(found.statistic), float(found.pvalue)
-    conditions = _conditions((one.size,), _ties(one) or _ties(other), exact=False)
+    exact = name == "Spearman" and one.size <= _PERMUTED
+    if exact:
+        p = _permuted(one, other)
+    conditions = _conditions((one.size,), _ties(one) or _ties(other), exact=exact)
     return TestResult(name, r, p, "r", r, conditions)
+
+
+def _permuted(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Return the two-sided p of a rank correlation from all orders of few values."""
+    one, other = (stats.rankdata(values) - (first.size + 1) / 2 for values in (first, second))
+    orders = np.array(list(itertools.permutations(other)))
+    sums = np.abs(orders @ one)
+    return float(np.mean(sums >= abs(float(one @ other)) - 1e-9))
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

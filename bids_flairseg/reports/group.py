@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from markupsafe import Markup
 
+from bids_flairseg.reports.charts import Chart
 from bids_flairseg.reports.dots import dot_plot
 from bids_flairseg.reports.page import render
 
@@ -49,6 +51,12 @@ class GroupPage:
         Rows of ``group_agreement.tsv``.
     problems : sequence of str
         What a reader should know, a sentence or two each.
+    paragraphs : sequence of str
+        Results in words.
+    charts : sequence of Chart
+        Figures; their markup is ours and goes in as it is.
+    statistics : sequence of mapping
+        Rows of ``group_statistics.tsv`` to show.
     """
 
     dataset: str
@@ -57,6 +65,9 @@ class GroupPage:
     links: Mapping[str, str] = field(default_factory=dict)
     comparisons: Sequence[Row] = ()
     problems: Sequence[str] = ()
+    paragraphs: Sequence[str] = ()
+    charts: Sequence[Chart] = ()
+    statistics: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
@@ -125,10 +136,28 @@ def render_group(page: GroupPage) -> str:
         raters=summarise(compared),
         failed=[row for row in page.comparisons if row["status"] not in ("ok", _UNPAIRED)],
         unpaired=[row for row in page.comparisons if row["status"] == _UNPAIRED],
+        paragraphs=page.paragraphs,
+        charts=[(chart, Markup(chart.svg)) for chart in page.charts],
+        statistics=[_statistic_row(row) for row in page.statistics],
     )
 
 
 _UNPAIRED = "missing_reference"
+_STATISTIC = ("n_a", "median_a", "q1_a", "q3_a", "median_b", "difference", "statistic", "effect")
+
+
+def _statistic_row(row: Row) -> dict[str, Any]:
+    """Arrange one statistic for the table."""
+    groups = [row[name] for name in ("group_a", "group_b") if row[name] != "n/a"]
+    what = [row[name] for name in ("analysis", "metric", "model", "reference", "factor")]
+    return {
+        "words": ["" if text == "n/a" else text for text in what] + [" / ".join(groups)],
+        "cells": [_cell(row[name], 0 if name == "n_a" else 3) for name in _STATISTIC],
+        "test": "" if row["test"] == "n/a" else row["test"],
+        "p": [Cell(row[name], row[name], numeric=True) for name in ("p", "p_holm")],
+        "name": "" if row["effect_name"] == "n/a" else row["effect_name"],
+        "conditions": "" if row["conditions"] == "n/a" else row["conditions"],
+    }
 
 
 def spread(values: Sequence[float]) -> Spread | None:

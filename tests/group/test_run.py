@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bids_flairseg.config import DatasetConfig, GroupConfig
-from bids_flairseg.errors import MissingInputError
-from bids_flairseg.group.run import run_group, write_group
+from bids_flairseg.errors import InputError, MissingInputError, OutputError
+from bids_flairseg.group.run import check_strict, run_group, write_group
 from tests.group.conftest import Finish, lesion, save, write_participants
 
 
@@ -112,3 +115,65 @@ def test_links_lead_to_pages_that_exist(dataset: DatasetConfig, finish: Finish) 
     page = (dataset.output_dir / "group.html").read_text()
     assert 'href="sub-1.html"' in page
     assert "sub-2.html" not in page
+
+
+def test_everything_at_once(dataset: DatasetConfig, finish: Finish, tmp_path: Path) -> None:
+    """Two raters, two models, groups, repeated scans: all tables, figures and words."""
+    lines = ["participant_id diagnosis"]
+    other = tmp_path / "other"
+    for number in range(1, 9):
+        stems = [f"sub-{number}_ses-A", f"sub-{number}_ses-B"]
+        for n, stem in enumerate(stems):
+            finish(stem, lesion_volume_ml=number + n)
+            session = stem[-5:]
+            folder = dataset.derivatives["manual"] / f"sub-{number}" / session / "anat"
+            drawn = lesion()
+            drawn[: number % 3, : 2 + n] = 1
+            save(folder / f"{stem}_label-L_desc-anna_mask.nii", drawn)
+            save(folder / f"{stem}_label-L_desc-ben_mask.nii", np.roll(drawn, number % 2, 1))
+            save(other / f"{stem}_FLAIR.nii.gz", np.roll(lesion(), number % 3, 2))
+        lines.append(f"sub-{number} {'MS' if number % 2 else 'stroke'}")
+    write_participants(dataset, lines)
+    config = GroupConfig(replace(dataset, derivatives={**dataset.derivatives, "nnunet": other}))
+    summary = run_group(config)
+    assert (summary.exit_code, summary.not_compared) == (0, 0)
+    assert summary.compared == 16 * (2 * 3 + 1)
+    out = dataset.output_dir
+    analyses = {row["analysis"] for row in rows_of(out / "group_statistics.tsv")}
+    assert analyses >= {"summary", "unpaired", "paired", "non-inferiority", "volumes"}
+    assert analyses >= {"repeatability", "detection"}
+    drawn_charts = {path.name for path in (out / "group_figures").iterdir()}
+    for name in ("dice_by_model", "volumes", "dice_by_group", "volume_by_group"):
+        assert {f"{name}{end}" for end in (".png", ".svg", ".tsv", ".json")} <= drawn_charts
+    page = (out / "group.html").read_text()
+    assert "Model lesion" in page
+    assert "non-inferiority" in page
+    for name in ("group_statistics", "group_detection", "group_problems"):
+        described = json.loads((out / f"{name}.json").read_text())
+        assert list(described) == (out / f"{name}.tsv").read_text().splitlines()[0].split("\t")
+
+
+def test_two_runs_at_once(dataset: DatasetConfig, finish: Finish) -> None:
+    finish("sub-1")
+    script = (
+        "import fcntl, sys, time\n"
+        f"file = open({str(dataset.output_dir / '.group.lock')!r}, 'a')\n"
+        "fcntl.lockf(file, fcntl.LOCK_EX)\nprint('locked', flush=True)\ntime.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(OutputError, match="another group run"):
+            write_group(GroupConfig(dataset))
+        other.kill()
+    assert write_group(GroupConfig(dataset)).scans == 1
+
+
+def test_strict(dataset: DatasetConfig, finish: Finish) -> None:
+    finish("sub-1")
+    save(dataset.derivatives["manual"] / "sub-1/anat/sub-1_label-L_mask.nii", lesion())
+    check_strict(write_group(GroupConfig(dataset, strict=True)), dataset.output_dir)
+    save(dataset.derivatives["manual"] / "sub-1/anat/sub-1_label-L_mask.nii", lesion()[:-1])
+    summary = write_group(GroupConfig(dataset, strict=True))
+    with pytest.raises(InputError, match="grid"):
+        check_strict(summary, dataset.output_dir)

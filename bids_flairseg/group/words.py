@@ -1,0 +1,273 @@
+"""Numbers and tests in the words of a paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bids_flairseg.group.observations import FACTOR_WORDS
+from bids_flairseg.group.statistic import Statistic
+
+#: A test is called significant below this, as in the paper.
+ALPHA = 0.05
+_LIN = "Lin's concordance"
+
+
+def p_in_words(p: float | None) -> str:
+    """Print a p value as journals of radiology do.
+
+    Parameters
+    ----------
+    p : float or None
+        NaN and None could not be computed.
+
+    Returns
+    -------
+    str
+        Two digits, three below .01.
+
+    Examples
+    --------
+    >>> p_in_words(0.0004), p_in_words(0.0042), p_in_words(0.083), p_in_words(None)
+    ('P < .001', 'P = .004', 'P = .08', 'P not computed')
+    """
+    if p is None or math.isnan(p):
+        return "P not computed"
+    if p < 0.001:
+        return "P < .001"
+    if p >= 0.995:
+        return "P > .99"
+    digits = 3 if p < 0.01 or 0.045 <= p < 0.05 else 2
+    return "P = " + f"{p:.{digits}f}".removeprefix("0")
+
+
+def spread_in_words(row: Statistic, digits: int = 2) -> str:
+    """Print median and quartiles of the first group of a row.
+
+    Parameters
+    ----------
+    row : Statistic
+        With numbers.
+    digits : int
+        Decimals.
+
+    Returns
+    -------
+    str
+        ``0.77 (IQR, 0.67-0.85)``.
+    """
+    if row.median_a is None or row.q1_a is None or row.q3_a is None:
+        return "n/a"
+    return f"{row.median_a:.{digits}f} (IQR, {row.q1_a:.{digits}f}\N{EN DASH}{row.q3_a:.{digits}f})"
+
+
+def test_in_words(row: Statistic) -> str:
+    """Print a test with its p, the corrected one where it differs.
+
+    Parameters
+    ----------
+    row : Statistic
+        With a test.
+
+    Returns
+    -------
+    str
+        ``Mann-Whitney U = 12, P = .03, Holm-corrected P = .06``.
+    """
+    text = f"{row.test} = {row.statistic:.4g}" if row.statistic is not None else row.test
+    text += f", {p_in_words(row.p)}"
+    if row.p is not None and row.p_holm is not None and row.p_holm > row.p:
+        text += f", Holm-corrected {p_in_words(row.p_holm)}"
+    return text
+
+
+test_in_words.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
+
+
+def results_paragraphs(statistics: Sequence[Statistic]) -> list[str]:
+    """Write the results of a paper.
+
+    Parameters
+    ----------
+    statistics : sequence of Statistic
+        All rows.
+
+    Returns
+    -------
+    list of str
+        Paragraphs to paste; empty where there is nothing to say.
+    """
+    parts = [
+        _volumes(statistics),
+        _agreement(statistics),
+        _detection(statistics),
+        _models(statistics),
+        _raters(statistics),
+        _concordance(statistics),
+        _factors(statistics),
+        _repeats(statistics),
+    ]
+    return [" ".join(sentences) for sentences in parts if sentences]
+
+
+def _pick(statistics: Sequence[Statistic], **wanted: str) -> list[Statistic]:
+    return [row for row in statistics if all(getattr(row, k) == v for k, v in wanted.items())]
+
+
+def _many(count: int | None, word: str) -> str:
+    return f"{count} {word}" + ("" if count == 1 else "s")
+
+
+def _volumes(statistics: Sequence[Statistic]) -> list[str]:
+    return [
+        f"In {_many(row.n_a, 'scan')} of {_many(row.participants_a, 'participant')}, the median "
+        f"total lesion volume (model {row.model}) was {spread_in_words(row)} ml."
+        for row in _pick(statistics, analysis="summary", metric="lesion_volume_ml")
+    ]
+
+
+def _agreement(statistics: Sequence[Statistic]) -> list[str]:
+    sentences = []
+    for row in _pick(statistics, analysis="summary", metric="dice"):
+        interval = ""
+        if row.mean_low_a is not None and row.mean_high_a is not None:
+            interval = (
+                f" (mean, {row.mean_a:.2f}; 95% CI: {row.mean_low_a:.2f}, {row.mean_high_a:.2f})"
+            )
+        sentences.append(
+            f"The median Dice score of model {row.model} against reference {row.reference} was "
+            f"{spread_in_words(row)} in {_many(row.n_a, 'scan')}{interval}."
+        )
+    return sentences
+
+
+def _detection(statistics: Sequence[Statistic]) -> list[str]:
+    sentences = []
+    for row in _pick(statistics, analysis="summary", metric="lesion_f1_any"):
+        (distance,) = _pick(
+            statistics,
+            analysis="summary",
+            metric="hausdorff95_mm",
+            model=row.model,
+            reference=row.reference,
+        ) or (None,)
+        sentences.append(
+            f"Lesion by lesion, the median F1 score of model {row.model} against "
+            f"reference {row.reference} was {spread_in_words(row)} (any shared voxel counts as found)"
+            + (
+                f"; the median 95% Hausdorff distance was {spread_in_words(distance, 1)} mm."
+                if distance
+                else "."
+            )
+        )
+    return sentences
+
+
+def _models(statistics: Sequence[Statistic]) -> list[str]:
+    return [compare_in_words(row) for row in _pick(statistics, analysis="paired") if row.n_a]
+
+
+def compare_in_words(row: Statistic) -> str:
+    """Say whether two models differ.
+
+    Parameters
+    ----------
+    row : Statistic
+        Of the analysis ``paired``.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    p = row.p_holm if row.p_holm is not None else row.p
+    gap = row.difference or 0.0
+    interval = ""
+    if row.difference_low is not None and row.difference_high is not None:
+        interval = f", 95% CI: {row.difference_low:+.3f}, {row.difference_high:+.3f}"
+    if p is None or math.isnan(p):
+        verdict = "could not be tested against"
+    elif p >= ALPHA:
+        verdict = "did not differ detectably from"
+    else:
+        verdict = "agreed better than" if (row.effect or 0) > 0 else "agreed less well than"
+    return (
+        f"Model {row.group_a} {verdict} model {row.group_b} with reference {row.reference} "
+        f"(median Dice {row.median_a or 0:.2f} vs {row.median_b or 0:.2f} in "
+        f"{_many(row.n_a, 'scan')}; mean difference {gap:+.3f}{interval}; {test_in_words(row)})."
+    )
+
+
+def _raters(statistics: Sequence[Statistic]) -> list[str]:
+    sentences = []
+    for row in _pick(statistics, analysis="non-inferiority"):
+        good = row.p is not None and row.p < ALPHA
+        sentences.append(
+            f"Model {row.model} agreed with the raters (median Dice {row.median_a or 0:.2f}) "
+            f"{'no worse than' if good else 'not shown to be no worse than'} the raters among "
+            f"each other (median {row.median_b or 0:.2f}; {row.conditions.split(';')[0]}; "
+            f"one-sided {p_in_words(row.p)})."
+        )
+    return sentences
+
+
+def _concordance(statistics: Sequence[Statistic]) -> list[str]:
+    sentences = []
+    own = _pick(statistics, analysis="volumes")
+    for model, reference in dict.fromkeys((row.model, row.reference) for row in own):
+        these = [row for row in own if (row.model, row.reference) == (model, reference)]
+        value = {row.test or row.effect_name: row for row in these}
+        limits = {row.effect_name: row.effect for row in these}
+        rho, r = value["Spearman"], value["Pearson"]
+        if rho.effect is None or math.isnan(rho.effect):
+            continue
+        text = (
+            f"Volumes of model {model} and reference {reference} correlated with "
+            f"Spearman r = {rho.effect:.2f} ({p_in_words(rho.p)}) and Pearson r = "
+            f"{r.effect or 0:.2f} ({p_in_words(r.p)}); Lin's concordance was {limits[_LIN] or 0:.2f}"
+        )
+        if limits.get("bias") is not None:
+            text += (
+                f" and the mean difference {limits['bias']:+.2f} ml (limits of agreement, "
+                f"{limits['lower limit of agreement']:+.2f} to "
+                f"{limits['upper limit of agreement']:+.2f} ml)"
+            )
+        sentences.append(text + ".")
+    return sentences
+
+
+def _factors(statistics: Sequence[Statistic]) -> list[str]:
+    sentences = []
+    for row in statistics:
+        if row.analysis not in ("unpaired", "correlation") or row.metric != "dice":
+            continue
+        if row.analysis == "correlation":
+            between = f"with {FACTOR_WORDS.get(row.factor, row.factor)}"
+        else:
+            between = f"between groups of {FACTOR_WORDS.get(row.factor, row.factor)}"
+            if row.group_b:
+                between += f" ({row.group_a} vs {row.group_b})"
+        p = row.p_holm
+        verdict = "differed" if p is not None and p < ALPHA else "did not differ detectably"
+        if row.analysis == "correlation":
+            verdict = "changed" if verdict == "differed" else "did not change detectably"
+        sentences.append(
+            f"Dice of model {row.model} against reference {row.reference} {verdict} {between} "
+            f"({test_in_words(row)}; {row.effect_name} = {row.effect or 0:.2f})."
+        )
+    return sentences
+
+
+def _repeats(statistics: Sequence[Statistic]) -> list[str]:
+    sentences = []
+    own = _pick(statistics, analysis="repeatability")
+    for model in dict.fromkeys(row.model for row in own):
+        cv, change = (row for row in own[1:3]) if len(own) >= 3 else (None, None)
+        if cv and change and cv.model == model:
+            sentences.append(
+                f"In {_many(cv.participants_a, 'participant')} with repeated scans the "
+                f"within-subject coefficient of variation of the lesion volume was "
+                f"{cv.effect or 0:.0f}% and the smallest detectable change "
+                f"{change.effect or 0:.2f} ml, real change between the scans included."
+            )
+    return sentences

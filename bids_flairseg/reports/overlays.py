@@ -1,0 +1,107 @@
+"""Example scans with the outlines of prediction and reference (Figure 3 of the paper in kind)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_flairseg.reports.charts import COLOURS, TWO_COLUMNS, Chart, drawing, finish
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Columns of the figure.
+PLACES = ("worst", "median", "best")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One axial slice of one scan, rows from front to back, columns from right to left.
+
+    Attributes
+    ----------
+    group, place : str
+        Row and column of the figure.
+    scan : str
+        Name of the FLAIR without suffix.
+    dice : float
+        Of the whole scan.
+    image : ndarray of float, shape (rows, columns)
+        FLAIR, in any unit.
+    predicted, reference : ndarray of bool, same shape
+        Lesion.
+    aspect : float
+        Height over width of a pixel.
+    """
+
+    group: str
+    place: str
+    scan: str
+    dice: float
+    image: NDArray[np.floating]
+    predicted: NDArray[np.bool_]
+    reference: NDArray[np.bool_]
+    aspect: float = 1.0
+
+
+def overlay_chart(words: tuple[str, str], examples: Sequence[Example]) -> Chart:
+    """Draw examples in a grid of groups by place.
+
+    Parameters
+    ----------
+    words : tuple of str
+        Title and caption.
+    examples : sequence of Example
+        At most one per group and place.
+
+    Returns
+    -------
+    Chart
+        With the table of scans.
+    """
+    groups = list(dict.fromkeys(item.group for item in examples))
+    found = {(item.group, item.place): item for item in examples}
+    grid = {"nrows": len(groups), "ncols": len(PLACES), "squeeze": False}
+    with drawing(TWO_COLUMNS, 2.45 * len(groups), **grid) as (figure, axes):
+        for row, group in enumerate(groups):
+            for column, place in enumerate(PLACES):
+                panel: Any = axes[row, column]
+                panel.set_axis_off()
+                if (group, place) in found:
+                    _draw(panel, found[group, place])
+        svg, png = finish(figure)
+    columns = {
+        "group": {"Description": "Group of scans"},
+        "place": {"Description": "Which scan of the group, by Dice"},
+        "scan": {"Description": "Name of the FLAIR without suffix"},
+        "dice": {"Description": "Dice of the whole scan"},
+    }
+    rows = [
+        {"group": e.group, "place": e.place, "scan": e.scan, "dice": round(e.dice, 4)}
+        for e in examples
+    ]
+    return Chart("examples", *words, svg, png, columns, rows, wide=True)
+
+
+def _draw(axes: Axes, example: Example) -> None:
+    inside = example.image[example.image > 0]
+    low, high = np.percentile(inside, (1, 99.5)) if inside.size else (0.0, 1.0)
+    axes.imshow(
+        example.image,
+        cmap="gray",
+        vmin=float(low),
+        vmax=float(high),
+        aspect=example.aspect,
+        interpolation="nearest",
+    )
+    for mask, colour in ((example.reference, COLOURS[5]), (example.predicted, COLOURS[4])):
+        if mask.any() and not mask.all():
+            axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.7)
+    label = f"{example.group}, {example.place}: {example.scan}, Dice {example.dice:.2f}"
+    axes.set_title(
+        label if len(label) <= 52 else label[:51] + "\N{HORIZONTAL ELLIPSIS}", fontsize=6, pad=3
+    )
