@@ -17,8 +17,7 @@ from bids_flairseg.parser import build_parser
 from bids_flairseg.values import ANALYSIS_LEVELS
 
 TARGET = Path(__file__).resolve().parent.parent / "descriptor.json"
-# The only mode so far is the default.
-LEFT_OUT = {"help", "version", "mode"}
+LEFT_OUT = {"help", "version"}
 FIRST = ["bids_dir", "output_dir", "analysis_level", "participant_label", "session_label"]
 DEPENDS_ON_THE_MACHINE = {"nprocs"}
 IS_FILE = {"bids_dir", "model", "anatomy_model", "bids_filter_file", "nipype_plugin_file"}

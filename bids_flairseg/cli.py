@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from bids_flairseg.errors import FlairsegError, StorageError, UsageError
+from bids_flairseg.errors import FlairsegError, StorageError
 from bids_flairseg.parser import parse_arguments
 from bids_flairseg.streams import open_streams
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from bids_flairseg.config import DatasetConfig, GroupConfig, RunConfig
+    from bids_flairseg.config import DatasetConfig, GroupConfig, RunConfig, TrainConfig
 
 LOGGER = logging.getLogger(__name__)
 
@@ -85,21 +85,22 @@ def run(arguments: argparse.Namespace) -> int:
     FlairsegError
         Nothing could be done at all; it carries the exit code.
     """
-    if arguments.mode != "predict":
-        raise UsageError(
-            f"--mode {arguments.mode} comes with a later release; this one has --mode predict."
-        )
     console = configure_logging(arguments.verbosity)
     if arguments.analysis_level == "group":
         return _run_group(arguments)
     from bids_flairseg.workflow.folders import work_folder
     from bids_flairseg.workflow.record import start_record
-    from bids_flairseg.workflow.run import run_participants
 
     with work_folder(arguments.work_dir, arguments.bids_dir, arguments.output_dir) as work_dir:
         config = run_config(arguments, work_dir=work_dir)
         record = start_record(config)
         with log_file(record.folder / "flairseg.log"):
+            if config.train is not None:
+                from bids_flairseg.workflow.training import run_training
+
+                return run_training(config, record, console)
+            from bids_flairseg.workflow.run import run_participants
+
             return run_participants(config, record, console)
 
 
@@ -182,12 +183,38 @@ def run_config(arguments: argparse.Namespace, *, work_dir: Path) -> RunConfig:
             flip=arguments.flip,
             inference=arguments.inference,
         ),
+        train=train_config(arguments) if arguments.mode != "predict" else None,
         random_seed=arguments.random_seed,
         overwrite=arguments.overwrite,
         clean_workdir=arguments.clean_workdir,
         stop_on_first_crash=arguments.stop_on_first_crash,
         write_graph=arguments.write_graph,
         verbosity=arguments.verbosity,
+    )
+
+
+def train_config(arguments: argparse.Namespace) -> TrainConfig:
+    """Gather what the arguments say on a training."""
+    from bids_flairseg.config import TrainConfig
+
+    return TrainConfig(
+        mode=arguments.mode,
+        recipe=arguments.recipe,
+        overrides=dict(arguments.set),
+        layers=arguments.layers,
+        from_scratch=arguments.from_scratch,
+        raters=arguments.raters,
+        label_values=tuple(sorted(set(arguments.label_value))),
+        also=tuple(arguments.also_train_on),
+        count=arguments.train_count,
+        fraction=arguments.train_fraction,
+        repeats=arguments.repeats,
+        folds=arguments.folds,
+        fold=arguments.fold,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+        bundle_name=arguments.bundle_name,
+        share_ids=arguments.share_ids,
+        dry_run=arguments.dry_run,
     )
 
 

@@ -67,12 +67,75 @@ class SegmentConfig:
 
 
 @dataclass(frozen=True)
+class TrainConfig:
+    """What a training is asked for.
+
+    Parameters
+    ----------
+    mode : str
+        ``train``, ``finetune`` or ``crossval``.
+    recipe : str
+        Name of a preset, or path of a TOML file.
+    overrides : mapping of str to str
+        Single values of the recipe.
+    layers : str
+        Which layers are fine-tuned.
+    from_scratch : bool
+        Folds of a cross-validation begin with random weights.
+    raters : str
+        How the masks of several raters become one.
+    label_values : tuple of int
+        Values that mean lesion; none where masks have one besides 0.
+    also : tuple of (Path, Path or None)
+        Further datasets and their labels.
+    count, fraction : int or None, float or None
+        How many participants to train on; None means all.
+    repeats : int
+        Trainings with other seeds.
+    folds, fold : int, int or None
+        Parts of a cross-validation, and the one to do, from 1; None means all.
+    checkpoint_minutes : float
+        Longest time between two checkpoints.
+    bundle_name : str or None
+        Name of the result; None makes one.
+    share_ids : bool
+        Participants are named in the card.
+    dry_run : bool
+        Stop after the check of the cases.
+    """
+
+    mode: str
+    recipe: str = "default"
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    layers: str = "all"
+    from_scratch: bool = False
+    raters: str = "majority"
+    label_values: tuple[int, ...] = ()
+    also: tuple[tuple[Path, Path | None], ...] = ()
+    count: int | None = None
+    fraction: float | None = None
+    repeats: int = 1
+    folds: int = 3
+    fold: int | None = None
+    checkpoint_minutes: float = 10.0
+    bundle_name: str | None = None
+    share_ids: bool = False
+    dry_run: bool = False
+
+    @property
+    def begins_with_bundle(self) -> bool:
+        """Whether training goes on from a bundle rather than from random weights."""
+        return self.mode == "finetune" or (self.mode == "crossval" and not self.from_scratch)
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One call of the participant level."""
 
     dataset: DatasetConfig
     resources: ResourceConfig
     segment: SegmentConfig
+    train: TrainConfig | None = None
     random_seed: int = 0
     overwrite: bool = False
     clean_workdir: bool = False

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bids_flairseg import __version__, values
+from bids_flairseg import __version__, training_options, values
 from bids_flairseg.errors import MissingInputError, UsageError
 
 LOGGER = logging.getLogger(__name__)
@@ -87,6 +87,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     _check_paths(arguments)
     if arguments.mode != "predict" and arguments.analysis_level != "participant":
         raise UsageError(f"--mode {arguments.mode} belongs to the participant level.")
+    if arguments.mode != "predict":
+        training_options.check_training(arguments)
     if arguments.omp_nthreads is None:
         arguments.omp_nthreads = min(arguments.nprocs, 8)
     elif arguments.omp_nthreads > arguments.nprocs:
@@ -112,6 +114,7 @@ def _hyphened(text: str) -> str:
 def _check_paths(arguments: argparse.Namespace) -> None:
     folders = [arguments.bids_dir, arguments.model, arguments.anatomy_model]
     folders += [path for _, path in arguments.derivatives]
+    folders += [path for both in arguments.also_train_on for path in both]
     for path in filter(None, folders):
         if not path.is_dir():
             raise MissingInputError(f"{path}: expected a folder, but there is none. Is it mounted?")
@@ -143,6 +146,7 @@ def build_parser() -> Parser:
     _add_general(parser)
     _add_selection(parser)
     _add_segmentation(parser)
+    training_options.add_training(parser)
     _add_resources(parser)
     _add_execution(parser)
     _add_group(parser)
@@ -241,7 +245,8 @@ def _add_segmentation(parser: Parser) -> None:
         "--mode",
         choices=MODES,
         default="predict",
-        help="what the participant level does (default: %(default)s)",
+        help="what the participant level does: segment; train a model from scratch; fine-tune "
+        "--model; test by cross-validation how much that helps (default: %(default)s)",
     )
     group.add_argument(
         "--model", type=values.path, metavar="DIR", help="lesion model (default: the one shipped)"

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bids_flairseg.workflow.progress import STEPS, Row
+from bids_flairseg.workflow.progress import Row, describe_step
 
 LOGGER = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class LogDisplay:
 
     def step(self, row: Row) -> None:
         """Log the step."""
-        LOGGER.info("%s: %s", row.scan, STEPS.get(row.step, row.step))
+        LOGGER.info("%s: %s", row.scan, describe_step(row.step))
 
     def finished(self, row: Row) -> None:
         """Log how many scans have been gone through."""
@@ -123,7 +123,7 @@ class LiveDisplay:
 
     def step(self, row: Row) -> None:
         """Move the scan's line and the bar."""
-        text = f"{row.scan}: {STEPS.get(row.step, row.step)}"
+        text = f"{row.scan}: {describe_step(row.step)}"
         if row.scan not in self._lines:
             self._lines[row.scan] = self._progress.add_task(text, total=self._steps)
         self._progress.update(self._lines[row.scan], description=text, completed=row.steps_done)

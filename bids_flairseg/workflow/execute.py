@@ -113,9 +113,31 @@ def execute(
     FlairsegError
         An output cannot be written.
     """
-    workflow = init_flairseg_wf(plan, scans)
     if plan.config.write_graph:
         _write_graph(init_flairseg_wf(plan, scans[:1]))  # the branches are alike
+    run_workflow(init_flairseg_wf(plan, scans), board, executor=executor, crew=crew)
+    _note_results(plan, scans, board)
+
+
+def run_workflow(workflow: Workflow, board: Board, *, executor: Executor, crew: Crew) -> None:
+    """Run a workflow; what fails is noted on the board and ends nothing else.
+
+    Parameters
+    ----------
+    workflow : Workflow
+        One branch per scan.
+    board : Board
+        Takes note.
+    executor : Executor
+        Runs the steps.
+    crew : Crew
+        The workers, for `Executor.is_crew`.
+
+    Raises
+    ------
+    FlairsegError
+        An output cannot be written.
+    """
     arguments = {**executor.arguments, "status_callback": board}
     plugin = CrewPlugin(arguments, crew) if executor.is_crew else executor.plugin
     try:
@@ -125,7 +147,6 @@ def execute(
     except Exception as error:  # noqa: BLE001 - Nipype raises whatever a step has raised
         LOGGER.debug("the workflow ended with %s", error)
         _note_end(board, error)
-    _note_results(plan, scans, board)
 
 
 def _write_graph(workflow: Workflow) -> None:

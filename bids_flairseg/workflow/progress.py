@@ -13,7 +13,7 @@ from nipype.pipeline.engine import Node
 
 from bids_flairseg.errors import StorageError
 from bids_flairseg.nodes.step import FULL, Failure, read_failure
-from bids_flairseg.workflow.scan import node_name
+from bids_flairseg.workflow.scan import CASE_STEP, node_name
 
 STEPS: Mapping[str, str] = {
     "check": "checking the image",
@@ -26,7 +26,14 @@ STEPS: Mapping[str, str] = {
     "plot": "drawing figures",
     "write": "writing results",
 }
-LAST_STEP = "write"
+LAST_STEPS = ("write", CASE_STEP)
+#: Of the workflow that prepares cases for training.
+CASE_STEPS: Mapping[str, str] = {CASE_STEP: "keeping the case for training"}
+
+
+def describe_step(step: str) -> str:
+    """Say what a step does."""
+    return {**STEPS, **CASE_STEPS}.get(step, step)
 
 
 class Status(StrEnum):
@@ -122,7 +129,7 @@ class Board:
             self._fail(row, node)
             return
         row.steps_done += status == "end"
-        if status == "end" and step == LAST_STEP:
+        if status == "end" and step in LAST_STEPS:
             self._finish(row, Status.DONE)
         elif status == "start":
             self._display.step(row)

@@ -63,15 +63,15 @@ def run_participants(config: RunConfig, record: Record, console: Console | None 
     output_dir = config.dataset.output_dir
     rows: list[tuple[Scan, Row]] = []
     try:
-        with _session(config, record, executor) as (crew, locks):
+        with session(config, record, executor) as (crew, locks):
             scans = find_valid_scans(config.dataset)
-            prepare_output_dir(output_dir, _dataset_info(config, models))
+            prepare_output_dir(output_dir, dataset_info(config, models))
             for folder in (output_dir, log_dir(output_dir)):
                 remove_stale(folder, before=started)
             rows = open_rows(scans, plan, locks)
             pages = Pages(output_dir, scans, record.content["run"]["command"])
             _announce(rows, config)
-            _work(plan, rows, pages, executor=executor, crew=crew, console=console)
+            work(plan, rows, pages, executor=executor, crew=crew, console=console)
             if config.clean_workdir:
                 finished = (Status.DONE, Status.UNCHANGED)
                 clean_branches(config.dataset, [s for s, row in rows if row.status in finished])
@@ -113,7 +113,7 @@ def make_plan(config: RunConfig, models: Models) -> Plan:
 
 
 @contextmanager
-def _session(
+def session(
     config: RunConfig, record: Record, executor: Executor
 ) -> Iterator[tuple[Crew, ParticipantLocks]]:
     """Give the workers, which load the networks meanwhile, and the locks; end them after."""
@@ -135,7 +135,8 @@ def _session(
             crew.kill()
 
 
-def _dataset_info(config: RunConfig, models: Models) -> DatasetInfo:
+def dataset_info(config: RunConfig, models: Models) -> DatasetInfo:
+    """Gather what the description of the outputs says."""
     return DatasetInfo(
         bids_dir=config.dataset.bids_dir,
         derivatives=config.dataset.derivatives,
@@ -163,7 +164,7 @@ def _announce(rows: Sequence[tuple[Scan, Row]], config: RunConfig) -> None:
         LOGGER.info("intermediate files: %s", config.dataset.work_dir)
 
 
-def _work(
+def work(
     plan: Plan,
     rows: Sequence[tuple[Scan, Row]],
     pages: Pages,

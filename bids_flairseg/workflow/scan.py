@@ -11,6 +11,7 @@ from typing import Any
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_flairseg import __version__
+from bids_flairseg.bids.labels import LabelledScan
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.bids.sidecars import describe_surroundings
 from bids_flairseg.config import DatasetConfig, RunConfig
@@ -18,10 +19,13 @@ from bids_flairseg.nodes.images import Check, CorrectBias, Prepare, Restore
 from bids_flairseg.nodes.networks import FindBrain, Segment
 from bids_flairseg.nodes.results import Measure, Plot, Write
 from bids_flairseg.nodes.step import Step
+from bids_flairseg.nodes.training import KeepCase
 from bids_flairseg.reports.records import Settings
 
 #: Version within the name, so that no result of another version is taken from the work folder.
 WORKFLOW = f"flairseg_{__version__.replace('.', '_')}_wf"
+#: The last step of a case for training.
+CASE_STEP = "keep_case"
 #: Memory of the steps without a network in GB, for a head of 256^3 voxels of 1 mm.
 MEMORY_GB: Mapping[str, float] = {
     "check": 0.6,
@@ -31,6 +35,7 @@ MEMORY_GB: Mapping[str, float] = {
     "measure": 1.0,
     "plot": 0.8,
     "write": 0.6,
+    CASE_STEP: 1.0,
 }
 
 
@@ -54,6 +59,8 @@ class Plan:
         What all steps together may take.
     network_gb : mapping of str to float
         What a step with a network takes, by the model's role.
+    folder : Path or None
+        Where the nodes work; None takes `run_folder`.
     """
 
     config: RunConfig
@@ -63,6 +70,7 @@ class Plan:
     versions: Mapping[str, str]
     memory_gb: float
     network_gb: Mapping[str, float]
+    folder: Path | None = None
 
 
 def init_flairseg_wf(plan: Plan, scans: Iterable[Scan]) -> Workflow:
@@ -80,8 +88,33 @@ def init_flairseg_wf(plan: Plan, scans: Iterable[Scan]) -> Workflow:
     Workflow
         Not connected between scans.
     """
-    workflow = Workflow(WORKFLOW, base_dir=str(run_folder(plan.config.dataset)))
-    workflow.add_nodes([init_scan_wf(plan, scan) for scan in scans])
+    return _gather(plan, [init_scan_wf(plan, scan) for scan in scans])
+
+
+def init_cases_wf(plan: Plan, cases: Iterable[LabelledScan], *, prefix: str = "") -> Workflow:
+    """Build the workflow that prepares cases for training, with the nodes of `init_flairseg_wf`.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the scans have in common; its configuration has a training.
+    cases : iterable of LabelledScan
+        Scans with masks.
+    prefix : str
+        Put before the names of cases, where several datasets are trained on.
+
+    Returns
+    -------
+    Workflow
+        Not connected between scans.
+    """
+    return _gather(plan, [_init_case_wf(plan, case, prefix) for case in cases])
+
+
+def _gather(plan: Plan, branches: list[Workflow]) -> Workflow:
+    folder = plan.folder or run_folder(plan.config.dataset)
+    workflow = Workflow(WORKFLOW, base_dir=str(folder))
+    workflow.add_nodes(branches)
     return workflow
 
 
@@ -117,16 +150,9 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
         ``check``, ``find_brain``, ``n4`` if wanted, ``prepare``, ``segment``, ``restore``,
         ``measure``, ``plot``, ``write``.
     """
-    make = _NodeMaker(plan, scan)
-    about = describe_surroundings(scan)
-    check = make(Check, "check", settings=plan.settings_digest, about=about)
-    find_brain = make.network(FindBrain, "find_brain", "anatomy")
+    workflow, make = Workflow(node_name(scan.name)), _NodeMaker(plan, scan)
+    check, find_brain, prepare = _add_preparation(workflow, make)
     settings, options = plan.settings, plan.config.segment
-    scaling: dict[str, Any] = {
-        "voxel_size_mm": settings.voxel_size_mm,
-        "normalisation": settings.normalisation,
-    }
-    prepare = make(Prepare, "prepare", **scaling)
     segment = make.network(
         Segment, "segment", "lesion", flip=options.flip, inference=options.inference
     )
@@ -134,17 +160,9 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
     measure = make(Measure, "measure", settings=settings, scan_warnings=list(scan.warnings))
     plot = make(Plot, "plot")
     write = _make_write(make, plan, scan)
-    if scan.brain_mask is not None:
-        check.inputs.brain_mask = find_brain.inputs.supplied = str(scan.brain_mask)
-
-    workflow = Workflow(node_name(scan.name))
-    bias_free = _insert_n4(workflow, make, check, find_brain) if options.n4 else check
     found = [("probability", "probability"), ("brain", "brain")]
     applied = [("inference", "inference"), ("device", "device"), ("precision", "precision")]
     workflow.connect([
-        (check, find_brain, [("image", "image")]),
-        (bias_free, prepare, [("image", "image")]),
-        (find_brain, prepare, [("brain", "brain")]),
         (prepare, segment, [("image", "image")]),
         (segment, restore, [("probability", "probability")]),
         (find_brain, restore, [("brain", "brain"), ("classes", "classes")]),
@@ -162,6 +180,52 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
         (plot, write, [("figures", "figures")]),
     ])  # fmt: skip
     return workflow
+
+
+def _init_case_wf(plan: Plan, case: LabelledScan, prefix: str) -> Workflow:
+    """Build the branch of one case: ``check`` to ``prepare``, and ``keep_case``."""
+    workflow, make = Workflow(node_name(case.scan.name)), _NodeMaker(plan, case.scan)
+    check, find_brain, prepare = _add_preparation(workflow, make)
+    train = plan.config.train
+    keep_case = make(
+        KeepCase,
+        CASE_STEP,
+        case_name=f"{prefix}{case.scan.name}",
+        participant=f"{prefix}{case.scan.participant}",
+        attributes=dict(case.attributes),
+        labels=[str(path) for path in case.labels],
+        rule=train.raters if train else "majority",
+        values=list(train.label_values) if train else [],
+    )
+    workflow.connect([
+        (check, keep_case, [("image", "image")]),
+        (find_brain, keep_case, [("brain", "brain")]),
+        (prepare, keep_case, [("image", "prepared")]),
+    ])  # fmt: skip
+    return workflow
+
+
+def _add_preparation(workflow: Workflow, make: _NodeMaker) -> tuple[Node, Node, Node]:
+    """Connect the steps up to the normalised image, the same for all that comes after."""
+    plan, scan = make.plan, make.scan
+    settings, about = plan.settings, describe_surroundings(scan)
+    check = make(Check, "check", settings=plan.settings_digest, about=about)
+    find_brain = make.network(FindBrain, "find_brain", "anatomy")
+    scaling: dict[str, Any] = {
+        "voxel_size_mm": settings.voxel_size_mm,
+        "normalisation": settings.normalisation,
+    }
+    prepare = make(Prepare, "prepare", **scaling)
+    if scan.brain_mask is not None:
+        check.inputs.brain_mask = find_brain.inputs.supplied = str(scan.brain_mask)
+    n4 = plan.config.segment.n4
+    bias_free = _insert_n4(workflow, make, check, find_brain) if n4 else check
+    workflow.connect([
+        (check, find_brain, [("image", "image")]),
+        (bias_free, prepare, [("image", "image")]),
+        (find_brain, prepare, [("brain", "brain")]),
+    ])  # fmt: skip
+    return check, find_brain, prepare
 
 
 def _make_write(make: _NodeMaker, plan: Plan, scan: Scan) -> Node:
@@ -188,7 +252,7 @@ class _NodeMaker:
 
     def __init__(self, plan: Plan, scan: Scan) -> None:
         self.plan = plan
-        self._scan = scan
+        self.scan = scan
 
     def __call__(
         self,
@@ -199,7 +263,7 @@ class _NodeMaker:
         n_procs: int = 1,
         **inputs: Any,
     ) -> Node:
-        inputs["flair"] = self._scan.flair
+        inputs["flair"] = self.scan.flair
         plain = {key: str(v) if isinstance(v, Path) else v for key, v in inputs.items()}
         return Node(
             interface(**plain),

@@ -1,0 +1,225 @@
+"""The command line's arguments for training; like those of the parser, imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bids_flairseg import values
+from bids_flairseg.errors import UsageError
+
+LAYERS = ("first", "middle", "last", "first+last", "all")
+RATERS = ("majority", "union", "first", "staple")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``--mode train``, ``finetune`` and ``crossval``.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets a group of its own.
+    """
+    group = parser.add_argument_group(
+        "training", "for --mode train, finetune and crossval; labels are found by -d NAME=PATH"
+    )
+    _add_labels(group)
+    _add_recipe(group)
+    _add_amount(group)
+    _add_result(group)
+
+
+def _add_labels(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--raters",
+        choices=RATERS,
+        default="majority",
+        help="how the masks of several raters of one scan become one (default: %(default)s)",
+    )
+    group.add_argument(
+        "--label-value",
+        nargs="+",
+        type=values.number(int, 1),
+        default=[],
+        metavar="N",
+        help="values that mean lesion in masks with several (default: the only one besides 0)",
+    )
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="stop after the check of all cases",
+    )
+    group.add_argument(
+        "--also-train-on",
+        nargs="+",
+        type=dataset,
+        default=[],
+        metavar="BIDS_DIR=LABELS",
+        help="further datasets and their lesion masks, for training only (default labels: all "
+        "of BIDS_DIR/derivatives)",
+    )
+
+
+def _add_recipe(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--recipe",
+        default="default",
+        metavar="NAME|FILE",
+        help="how to train: default, duong2019 (the paper), quick, or a TOML file "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--set",
+        "--recipe-set",
+        nargs="+",
+        type=setting,
+        default=[],
+        metavar="KEY=VALUE",
+        help="single values of the recipe, such as epochs=20",
+    )
+    group.add_argument(
+        "--layers",
+        choices=LAYERS,
+        default="all",
+        help="which layers are fine-tuned (default: %(default)s)",
+    )
+    group.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="crossval: train every fold from random weights (default: fine-tune --model)",
+    )
+    group.add_argument(
+        "--checkpoint-minutes",
+        type=values.number(float, 0.0),
+        default=10.0,
+        metavar="MIN",
+        help="longest time between two checkpoints (default: %(default)s)",
+    )
+
+
+def _add_amount(group: argparse._ArgumentGroup) -> None:
+    amount = group.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--train-count",
+        type=values.number(int, 1),
+        metavar="N",
+        help="train on N participants of the dataset only, drawn by --random-seed",
+    )
+    amount.add_argument(
+        "--train-fraction",
+        type=values.number(float, 0.0, 1.0),
+        metavar="F",
+        help="the same as a share of them, above 0",
+    )
+    group.add_argument(
+        "--repeats",
+        type=values.number(int, 1),
+        default=1,
+        metavar="N",
+        help="train N times, with the seeds that follow --random-seed (default: %(default)s)",
+    )
+    group.add_argument(
+        "--folds",
+        type=values.number(int, 2),
+        default=3,
+        metavar="N",
+        help="parts of a cross-validation (default: %(default)s)",
+    )
+    group.add_argument(
+        "--fold",
+        type=values.number(int, 1),
+        metavar="K",
+        help="do this fold only, 1 to N; a call without it gathers them (default: all)",
+    )
+
+
+def _add_result(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--bundle-name",
+        type=bundle_name,
+        metavar="NAME",
+        help="name of the model, which goes to OUTPUT_DIR/models/NAME (default: made from what "
+        "is trained)",
+    )
+    group.add_argument(
+        "--share-ids",
+        action="store_true",
+        help="name the participants in the model's card (default: digests)",
+    )
+
+
+def dataset(text: str) -> tuple[Path, Path | None]:
+    """Split ``BIDS_DIR=LABELS``; the labels may be left out."""
+    root, equals, labels = text.partition("=")
+    return values.path(root), values.path(labels) if equals else None
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Split ``KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
+    return key.strip().replace("-", "_"), value.strip()
+
+
+def bundle_name(text: str) -> str:
+    """Check the name of a bundle: letters, digits and ``._+-``, beginning with one of the former.
+
+    Parameters
+    ----------
+    text : str
+        As typed.
+
+    Returns
+    -------
+    str
+        The same.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It would not do as a name.
+    """
+    plain = text.translate(str.maketrans("", "", "._+-"))
+    if not plain.isalnum() or not plain.isascii() or not text[0].isalnum() or len(text) > 48:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name (letters, digits and . _ + -)")
+    return text
+
+
+def check_training(arguments: argparse.Namespace) -> None:
+    """Refuse what contradicts the mode.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        All arguments.
+
+    Raises
+    ------
+    UsageError
+        Two of them do.
+    """
+    mode = arguments.mode
+    if arguments.fold is not None and mode != "crossval":
+        raise UsageError(f"--fold {arguments.fold} belongs to --mode crossval, not to {mode}.")
+    if arguments.fold is not None and arguments.fold > arguments.folds:
+        raise UsageError(
+            f"--fold {arguments.fold}: expected 1 to {arguments.folds}, the number of --folds."
+        )
+    scratch = mode == "train" or arguments.from_scratch
+    if arguments.from_scratch and mode != "crossval":
+        raise UsageError("--from-scratch belongs to --mode crossval; --mode train does it anyway.")
+    if scratch and arguments.layers != "all":
+        raise UsageError(
+            f"--layers {arguments.layers}: from random weights all layers have to be trained. Take "
+            "--mode finetune, or leave --layers out."
+        )
+    if arguments.train_fraction == 0:
+        raise UsageError("--train-fraction 0: expected a share above 0.")
+    if mode == "crossval" and (arguments.train_count or arguments.train_fraction):
+        raise UsageError("--train-count and --train-fraction belong to --mode train and finetune.")
+    if mode == "crossval" and arguments.repeats > 1:
+        raise UsageError(
+            "--repeats belongs to --mode train and finetune; a cross-validation is repeated with "
+            "another --random-seed and another output folder."
+        )

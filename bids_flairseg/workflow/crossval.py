@@ -1,0 +1,152 @@
+"""Cross-validation: each case segmented by a model that never saw it, and what that shows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from bids_flairseg.bids.atomic import remove_stale, write_tsv
+from bids_flairseg.bids.description import prepare_output_dir
+from bids_flairseg.bids.outputs import ScanPaths, log_dir
+from bids_flairseg.bids.scans import Scan
+from bids_flairseg.config import RunConfig
+from bids_flairseg.measure.agreement import dice
+from bids_flairseg.nodes.derivatives import read_fingerprint
+from bids_flairseg.preprocess.image import load_grid
+from bids_flairseg.preprocess.mask import label_on_grid
+from bids_flairseg.train.raters import combine
+from bids_flairseg.workflow.cases import PreparedCase
+from bids_flairseg.workflow.execute import choose_executor
+from bids_flairseg.workflow.models import read_models
+from bids_flairseg.workflow.pages import Pages, find_crash_files
+from bids_flairseg.workflow.record import Record
+from bids_flairseg.workflow.resume import open_rows
+from bids_flairseg.workflow.run import dataset_info, make_plan, session, work
+from bids_flairseg.workflow.scan import run_folder
+from bids_flairseg.workflow.summary import exit_code
+
+LOGGER = logging.getLogger(__name__)
+
+TABLE = "crossval.tsv"
+
+
+def segment_fold(
+    config: RunConfig,
+    record: Record,
+    console: Console | None,
+    *,
+    scans: Sequence[Scan],
+    model: Path,
+    output_dir: Path,
+) -> int:
+    """Segment the scans of a fold as ``--mode predict`` does, with the nodes of the main run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of the run.
+    record : Record
+        Where the run is recorded.
+    console : Console or None
+        A terminal for a live display.
+    scans : sequence of Scan
+        Those that the model never saw.
+    model : Path
+        Bundle.
+    output_dir : Path
+        Of this model, within the outputs.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    started = time.time()
+    own = replace(
+        config,
+        dataset=replace(config.dataset, output_dir=output_dir),
+        segment=replace(config.segment, model=model),
+    )
+    models, executor = read_models(own.segment), choose_executor(own)
+    plan = replace(make_plan(own, models), folder=run_folder(config.dataset))
+    prepare_output_dir(output_dir, dataset_info(own, models))
+    with session(own, record, executor) as (crew, locks):
+        for folder in (output_dir, log_dir(output_dir)):
+            remove_stale(folder, before=started)
+        rows = open_rows(scans, plan, locks)
+        pages = Pages(output_dir, scans, str(record.content["run"]["command"]))
+        work(plan, rows, pages, executor=executor, crew=crew, console=console)
+    pages.complete(find_crash_files(output_dir, scans, since=started))
+    for _, row in rows:
+        if row.failure is not None:
+            LOGGER.error("%s: %s", row.scan, row.failure.text)
+    return exit_code([row for _, row in rows])
+
+
+def report_folds(
+    config: RunConfig,
+    cases: Sequence[PreparedCase],
+    folds: Sequence[Sequence[str]],
+    targets: Sequence[str],
+) -> None:
+    """Write and log the Dice of every case that has been segmented, by model.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of the run.
+    cases : sequence of PreparedCase
+        All that are tested.
+    folds : sequence of sequence of str
+        Names of the cases of each fold.
+    targets : sequence of str
+        Folders of the models' outputs.
+    """
+    root = config.dataset.output_dir
+    fold_of = {name: number for number, names in enumerate(folds, 1) for name in names}
+    rows: list[dict[str, object]] = []
+    for case in cases:
+        row: dict[str, object] = {"case": case.row.name, "fold": fold_of[case.row.name]}
+        row["reference_ml"] = round(case.row.facts["lesion_ml"], 3)
+        for target in targets:
+            row[target] = _dice(config, case, root / target)
+        rows.append(row)
+    write_tsv(root / TABLE, ["case", "fold", "reference_ml", *targets], rows)
+    missing = [row["case"] for row in rows if any(row[target] is None for target in targets)]
+    for row in rows:
+        values = ", ".join(f"{t} {row[t]:.3f}" for t in targets if row[t] is not None)
+        LOGGER.info("%s (%s ml): Dice %s", row["case"], row["reference_ml"], values or "n/a")
+    for target in targets:
+        values_of = [float(str(row[target])) for row in rows if row[target] is not None]
+        if values_of:
+            LOGGER.info(
+                "%s: mean Dice %.3f, median %.3f of %d cases",
+                target, np.mean(values_of), np.median(values_of), len(values_of),
+            )  # fmt: skip
+    if missing:
+        LOGGER.info("%d of %d cases are still to come (--fold)", len(missing), len(rows))
+        return
+    labels = " ".join(f"{name}={path}" for name, path in config.dataset.derivatives.items())
+    others = " ".join(f"{target}={root / target}" for target in targets[:-1])
+    LOGGER.info(
+        "all cases are there; compare with: flairseg %s %s group -d %s %s",
+        config.dataset.bids_dir, root / targets[-1], labels, others,
+    )  # fmt: skip
+
+
+def _dice(config: RunConfig, case: PreparedCase, output_dir: Path) -> float | None:
+    """Return the Dice of a case on the grid of its FLAIR, None while it is not segmented."""
+    paths = ScanPaths(output_dir, case.labelled.scan)
+    train = config.train
+    if train is None or read_fingerprint(paths) is None:
+        return None
+    grid = load_grid(case.labelled.scan.flair)
+    drawn = [label_on_grid(path, grid, train.label_values)[0] for path in case.labelled.labels]
+    found, _ = label_on_grid(paths.mask, grid)
+    return round(dice(found, combine(drawn, train.raters)), 4)

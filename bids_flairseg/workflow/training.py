@@ -1,0 +1,322 @@
+"""The participant level with ``--mode train``, ``finetune`` and ``crossval``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bids_flairseg.bids.atomic import write_json, write_tsv
+from bids_flairseg.bids.description import prepare_output_dir
+from bids_flairseg.config import RunConfig, TrainConfig
+from bids_flairseg.errors import FlairsegError
+from bids_flairseg.model.bundle import BundleConfig, bundle_digest, check_bundle
+from bids_flairseg.train.checks import case_table, check_number, find_problems, require_usable
+from bids_flairseg.train.folds import hold_out, make_folds, take
+from bids_flairseg.train.job import scratch_config
+from bids_flairseg.train.presets import SiteRecipe, load_recipe
+from bids_flairseg.train.store import StoredCase, read_cases
+from bids_flairseg.workflow.cases import (
+    PreparedCase,
+    find_cases,
+    list_sources,
+    prepare_cases,
+    show_table,
+    take_participants,
+)
+from bids_flairseg.workflow.crossval import report_folds, segment_fold
+from bids_flairseg.workflow.environment import environment, worker_variables
+from bids_flairseg.workflow.execute import choose_executor
+from bids_flairseg.workflow.models import Models, read_models
+from bids_flairseg.workflow.record import Record
+from bids_flairseg.workflow.run import dataset_info, make_plan, session
+from bids_flairseg.workflow.scan import Plan, run_folder
+from bids_flairseg.workflow.trainer import Task, run_task
+
+LOGGER = logging.getLogger(__name__)
+
+_TASK_FILE = "training.json"
+_LEFT_BESIDE = ("history.tsv", "curve.svg", "training.log", "report.html")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all trainings of a command have in common."""
+
+    config: RunConfig
+    train: TrainConfig
+    models: Models
+    recipe: SiteRecipe
+    bundle_config: BundleConfig
+    record: Record
+    console: Console | None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the main workflow, for the grid and intensities of the training."""
+        plan = make_plan(self.config, self.models)
+        wanted = self.bundle_config.preprocessing
+        settings = replace(
+            plan.settings,
+            voxel_size_mm=wanted.voxel_size_mm,
+            normalisation=wanted.normalisation,
+        )
+        return replace(plan, settings=settings, folder=run_folder(self.config.dataset))
+
+
+def run_training(config: RunConfig, record: Record, console: Console | None = None) -> int:
+    """Check the cases, train, and for a cross-validation segment each case.
+
+    Parameters
+    ----------
+    config : RunConfig
+        With a training.
+    record : Record
+        Where the run is recorded.
+    console : Console, optional
+        A terminal for a live display.
+
+    Returns
+    -------
+    int
+        Exit code.
+
+    Raises
+    ------
+    FlairsegError
+        Something is wrong with the cases, the recipe or the training; all that is wrong
+        with cases is named at once.
+    """
+    train = config.train
+    if train is None:
+        raise ValueError("no training is configured")
+    recipe = load_recipe(train.recipe, train.overrides, fine_tuning=train.begins_with_bundle)
+    models = read_models(config.segment)
+    from_bundle = train.begins_with_bundle or recipe.network == "parent"
+    bundle_config = models.lesion.config if from_bundle else scratch_config(recipe)
+    run = _Run(config, train, models, recipe, bundle_config, record, console)
+    record.save(
+        models={"lesion": models.lesion.record(), "anatomy": models.anatomy.record()},
+        recipe=asdict(recipe),
+    )
+    cases = _prepare(run)
+    _check(run, cases)
+    if train.dry_run:
+        return 0
+    if train.mode == "crossval":
+        return _cross_validate(run, cases)
+    names = [_train(run, cases, seed=config.random_seed + n) for n in range(train.repeats)]
+    for name in names:
+        LOGGER.info("the model is there: --model %s", _models_dir(run) / name)
+    return 0
+
+
+def _models_dir(run: _Run) -> Path:
+    return run.config.dataset.output_dir / "models"
+
+
+def _prepare(run: _Run) -> list[PreparedCase]:
+    """Prepare the cases of all datasets."""
+    found = [(source, find_cases(source)) for source in list_sources(run.config)]
+    executor = choose_executor(run.config)
+    prepare_output_dir(run.config.dataset.output_dir, dataset_info(run.config, run.models))
+    cases: list[PreparedCase] = []
+    with session(run.config, run.record, executor) as (crew, locks):
+        for source, labelled in found:
+            take_participants(locks, labelled)
+            plan = run.plan if not source.prefix else replace(run.plan, folder=None)
+            cases += prepare_cases(
+                plan, source, labelled, executor=executor, crew=crew, console=run.console
+            )
+    return cases
+
+
+def _check(run: _Run, cases: Sequence[PreparedCase]) -> None:
+    """Print the table of all cases and refuse what cannot be trained on."""
+    rows = [case.row for case in cases]
+    findings = find_problems(rows)
+    LOGGER.info("cases:\n%s", show_table(rows, findings))
+    columns, cells = case_table(rows)
+    names = [column.replace(" ", "_") for column in columns]
+    write_tsv(
+        run.record.folder / "cases.tsv",
+        names,
+        [dict(zip(names, line, strict=True)) for line in cells],
+    )
+    require_usable(findings)
+    own = [case.row for case in cases if case.own and case.row.usable]
+    participants = len({row.participant for row in own})
+    warning = check_number(len(own), participants, mode=run.train.mode, folds=run.train.folds)
+    if warning:
+        LOGGER.warning("%s", warning)
+
+
+def _open(cases: Sequence[PreparedCase]) -> list[StoredCase]:
+    return [case for item in cases for case in read_cases(item.folder, [item.row.name])]
+
+
+def _train(run: _Run, cases: Sequence[PreparedCase], *, seed: int) -> str:
+    """Train once on all, or on some, of the cases; return the name of the bundle."""
+    own = [case for case in cases if case.own and case.row.usable]
+    count = run.train.count
+    if run.train.fraction is not None:
+        people = len({case.row.participant for case in own})
+        count = max(1, round(run.train.fraction * people))
+    if count is not None:
+        chosen = set(take(_open(own), count=count, seed=seed))
+        own = [case for case in own if case.row.name in chosen]
+    name = _name(run)
+    if run.train.repeats > 1:
+        name += f"-seed{seed}"
+    more = [case for case in cases if not case.own and case.row.usable]
+    _train_on(run, own, more, name=name, seed=seed)
+    return name
+
+
+def _name(run: _Run) -> str:
+    """Make the name of the model unless the user gave one."""
+    if run.train.bundle_name:
+        return run.train.bundle_name
+    if not run.train.begins_with_bundle:
+        return f"trained-{run.recipe.name}"
+    layers = run.train.layers.replace("+", "-")
+    return f"{run.models.lesion.config.name}-finetuned-{layers}"[:48]
+
+
+def _train_on(
+    run: _Run,
+    own: Sequence[PreparedCase],
+    more: Sequence[PreparedCase],
+    *,
+    name: str,
+    seed: int,
+) -> Path:
+    """Train on some cases, or see that it was done before; return the bundle."""
+    bundle = _models_dir(run) / name
+    _, held = hold_out(_open(own), share=run.recipe.hold_out, seed=seed)
+    used = [case for case in own if case.row.name not in held]
+    task = Task(
+        folder=Path(),
+        train=tuple((case.folder, case.row.name) for case in (*used, *more)),
+        validation=tuple((case.folder, case.row.name) for case in own if case.row.name in held),
+        recipe=run.recipe,
+        parent=run.config.segment.model if run.train.begins_with_bundle else None,
+        config=run.bundle_config,
+        layers=run.train.layers,
+        seed=seed,
+        name=name,
+        bundle=bundle,
+        settings={
+            "checkpoint_minutes": run.train.checkpoint_minutes,
+            "nthreads": run.config.resources.omp_nthreads,
+            "workers": 2,
+            "device": run.config.resources.device,
+        },
+        share_ids=run.train.share_ids,
+        command=str(run.record.content["run"]["command"]),
+    )
+    digest = _digest(task, [*own, *more])
+    if not run.config.overwrite and _is_done(bundle, digest):
+        LOGGER.info("%s: done already, on the same cases with the same recipe", name)
+        return bundle
+    folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
+    _run(run, replace(task, folder=folder), digest)
+    return bundle
+
+
+def _run(run: _Run, task: Task, digest: str) -> None:
+    """Train, and leave what was found beside the bundle."""
+    LOGGER.info("%s: training; log and checkpoints: %s", task.name, task.folder)
+    cache = run.config.dataset.work_dir / "cache"
+    cache.mkdir(exist_ok=True)
+    with environment(worker_variables(run.config.resources, cache)):
+        summary = run_task(task, run.record.folder / "training.log", run.console)
+    beside = task.bundle / "training"
+    beside.mkdir(exist_ok=True)
+    for name in _LEFT_BESIDE:
+        if (task.folder / name).is_file():
+            (beside / name).write_bytes((task.folder / name).read_bytes())
+    write_json(beside / _TASK_FILE, {"digest": digest, **summary})
+    _tell(task.name, summary)
+
+
+def _tell(name: str, summary: dict[str, Any]) -> None:
+    """Log what came out of a training."""
+    for note in summary["notes"]:
+        LOGGER.info("%s: %s", name, note)
+    LOGGER.info(
+        "%s: %d parameters trained in %.1f min, epoch %d kept",
+        name,
+        summary["trained_parameters"],
+        summary["seconds"] / 60,
+        summary["best_epoch"],
+    )
+    before = {score["name"]: score["dice"] for score in summary["before"]}
+    for score in summary["after"]:
+        old = f"{before[score['name']]:.3f} before, " if score["name"] in before else ""
+        LOGGER.info("%s: held out: %s: Dice %s%.3f", name, score["name"], old, score["dice"])
+
+
+def _digest(task: Task, cases: Sequence[PreparedCase]) -> str:
+    """Condense all that decides about the result of a training."""
+    content = {
+        "recipe": asdict(task.recipe),
+        "parent": bundle_digest(task.parent) if task.parent else None,
+        "config": task.config.to_dict(),
+        "layers": task.layers,
+        "seed": task.seed,
+        "train": sorted(name for _, name in task.train),
+        "validation": sorted(name for _, name in task.validation),
+        "cases": sorted(case.digest for case in cases),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _is_done(bundle: Path, digest: str) -> bool:
+    """Tell whether a bundle is there, and whether it came from the same training."""
+    try:
+        known = json.loads((bundle / "training" / _TASK_FILE).read_text(encoding="utf-8"))
+        check_bundle(bundle)
+    except (OSError, ValueError, FlairsegError):
+        return False
+    return bool(known.get("digest") == digest)
+
+
+def _cross_validate(run: _Run, cases: Sequence[PreparedCase]) -> int:
+    """Train without each fold and segment it; the same cases with the bundle as it is."""
+    own = [case for case in cases if case.own and case.row.usable]
+    more = [case for case in cases if not case.own and case.row.usable]
+    folds = make_folds(_open(own), folds=run.train.folds, seed=run.config.random_seed)
+    name = _name(run)
+    root = run.config.dataset.output_dir
+    targets = {"crossval-base": run.config.segment.model} if run.train.begins_with_bundle else {}
+    codes = []
+    for number, names in enumerate(folds, start=1):
+        if run.train.fold not in (None, number):
+            continue
+        tested = [case for case in own if case.row.name in names]
+        LOGGER.info("fold %d of %d: %s", number, len(folds), ", ".join(names))
+        rest = [case for case in own if case.row.name not in names]
+        bundle = _train_on(
+            run, rest, more, name=f"{name}-fold{number}of{len(folds)}",
+            seed=run.config.random_seed,
+        )  # fmt: skip
+        for target, model in {**targets, f"crossval-{name}": bundle}.items():
+            codes.append(
+                segment_fold(
+                    run.config,
+                    run.record,
+                    run.console,
+                    scans=[case.labelled.scan for case in tested],
+                    model=model,
+                    output_dir=root / target,
+                )
+            )
+    report_folds(run.config, own, folds, [*targets, f"crossval-{name}"])
+    return max(codes, default=0)
