@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT", "Bundle", "BundleConfig", "Card", "Inference", "Preprocessing", "bundle_digest",
-    "bundle_fingerprint", "bundled", "check_bundle", "load_bundle", "read_card", "read_config",
-    "save_bundle",
+    "bundle_fingerprint", "bundled", "check_bundle", "load_bundle", "precision_policy", "read_card",
+    "read_config", "save_bundle",
 ]  # fmt: skip
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -192,7 +192,7 @@ def load_bundle(path: Path, *, precision: str = "float32") -> Bundle:
     from bids_flairseg.model.weights import read_weights
 
     config = check_bundle(path)
-    with _policy(precision):
+    with precision_policy(precision):
         model = build_unet(config.architecture)
     read_weights(path / WEIGHTS_FILE, model)
     return Bundle(config, model)
@@ -259,8 +259,24 @@ def _replacing(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _policy(precision: str) -> Iterator[None]:
-    """Set Keras's precision for layers that are built meanwhile."""
+def precision_policy(precision: str) -> Iterator[None]:
+    """Set Keras's precision for layers that are built meanwhile.
+
+    Parameters
+    ----------
+    precision : str
+        ``float32``, or ``bfloat16`` for activations in bfloat16.
+
+    Yields
+    ------
+    None
+        The policy before is put back at the end.
+
+    Raises
+    ------
+    FlairsegError
+        The precision is none of the two.
+    """
     import keras
 
     if precision not in _POLICIES:

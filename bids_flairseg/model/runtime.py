@@ -162,11 +162,22 @@ def get_model(path: Path, precision: str = "auto") -> Network:
 def _load(path: Path, precision: str, _fingerprint: str) -> Network:
     bundle = load_bundle(path, precision=precision)
     LOGGER.info("loaded %s (%s)", bundle.config.name, precision)
-    return Network(bundle.config, bundle_digest(path), precision, _applied(bundle.model))
+    return Network(bundle.config, bundle_digest(path), precision, applied(bundle.model))
 
 
-def _applied(model: keras.Model) -> Apply:
-    """Wrap a model so that one trace serves all shapes, and want of memory has one name."""
+def applied(model: keras.Model) -> Apply:
+    """Wrap a model so that one trace serves all shapes, and want of memory has one name.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network; later changes of its weights count.
+
+    Returns
+    -------
+    apply : callable
+        As in :class:`Network`.
+    """
     import keras
 
     on_tensorflow = keras.backend.backend() == "tensorflow"

@@ -1,0 +1,167 @@
+"""Checkpoints: the last good state, on the disk and in memory, and whose it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import asdict
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_flairseg.errors import OutputError, UsageError
+from bids_flairseg.train.job import Cursor, TrainingJob, find_difference
+from bids_flairseg.train.state import (
+    Arrays,
+    capture,
+    is_finite,
+    read_arrays,
+    restore,
+    write_arrays,
+)
+
+LOGGER = logging.getLogger(__name__)
+
+STATE_FILE, BEST_FILE = "state.npz", "best.npz"
+
+
+class Keeper:
+    """Keeps the state of one training.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        Whose state it is.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be made.
+    """
+
+    def __init__(self, job: TrainingJob) -> None:
+        self.folder = job.folder
+        # as JSON gives it back: tuples are lists there
+        self._identity = json.loads(json.dumps(job.identity()))
+        self._good: tuple[Arrays, Cursor] | None = None
+        self._best: list[NDArray[Any]] | None = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder}: the folder of the training cannot be made ({error}). Choose "
+                "another work folder."
+            ) from error
+
+    def load(self) -> tuple[Arrays, Cursor] | None:
+        """Read the state of an earlier process.
+
+        Returns
+        -------
+        state : tuple of dict and Cursor, or None
+            None where there is none.
+
+        Raises
+        ------
+        UsageError
+            It is the state of another training.
+        InputError
+            It is damaged.
+        """
+        path = self.folder / STATE_FILE
+        if not path.exists():
+            return None
+        arrays, meta = read_arrays(path)
+        other = find_difference((meta or {}).get("identity"), self._identity)
+        if other:
+            raise UsageError(
+                f"{path}: expected the state of this training, found that of another one: {other}. "
+                "Repeat the command that began it, choose another work folder, or remove this one."
+            )
+        return arrays, Cursor.from_json(meta["cursor"])
+
+    def save(self, model: keras.Model, cursor: Cursor) -> bool:
+        """Write a checkpoint; where the disk is full, keep it in memory and go on.
+
+        Parameters
+        ----------
+        model : keras.Model
+            Compiled model.
+        cursor : Cursor
+            How far it has come.
+
+        Returns
+        -------
+        good : bool
+            False for weights that are not finite: then nothing is kept.
+        """
+        arrays = capture(model)
+        if not is_finite(arrays):
+            return False
+        self._good = arrays, deepcopy(cursor)
+        self._write(STATE_FILE, arrays, {"identity": self._identity, "cursor": asdict(cursor)})
+        return True
+
+    def step_back(self, model: keras.Model) -> Cursor:
+        """Put the last good state back into a model that was compiled anew.
+
+        Parameters
+        ----------
+        model : keras.Model
+            Compiled model.
+
+        Returns
+        -------
+        cursor : Cursor
+            A copy of the one that was saved with it.
+        """
+        arrays, cursor = self._good or ({}, Cursor())
+        restore(arrays, model)
+        return deepcopy(cursor)
+
+    def save_best(self, weights: Sequence[NDArray[Any]], epoch: int) -> None:
+        """Keep the weights that did best on held-out cases.
+
+        Parameters
+        ----------
+        weights : sequence of ndarray
+            As ``model.get_weights()`` gives them.
+        epoch : int
+            After which they were so.
+        """
+        self._best = [np.array(value) for value in weights]
+        arrays = {f"model{i}": value for i, value in enumerate(self._best)}
+        self._write(BEST_FILE, arrays, {"epoch": epoch})
+
+    def best(self, epoch: int) -> list[NDArray[Any]] | None:
+        """Return the weights that :meth:`save_best` kept after an epoch, by any process.
+
+        Parameters
+        ----------
+        epoch : int
+            That the cursor names.
+
+        Returns
+        -------
+        weights : list of ndarray or None
+            None where they were lost.
+        """
+        if self._best is None and (self.folder / BEST_FILE).exists():
+            arrays, meta = read_arrays(self.folder / BEST_FILE)
+            if meta and meta.get("epoch") == epoch:
+                self._best = [arrays[f"model{i}"] for i in range(len(arrays))]
+        return self._best
+
+    def _write(self, name: str, arrays: Arrays, meta: Any) -> None:
+        try:
+            write_arrays(self.folder / name, arrays, meta)
+        except OSError as error:
+            LOGGER.warning(
+                "%s: the checkpoint could not be written (%s). Training goes on, and tries again "
+                "at the next one; make room there, or a run that is ended now repeats its work "
+                "since the last one.", self.folder / name, error,
+            )  # fmt: skip

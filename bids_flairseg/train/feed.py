@@ -1,0 +1,259 @@
+"""What a training is fed with: patches of real cases, and of synthetic ones among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_flairseg.errors import UsageError
+from bids_flairseg.model.memory import available_bytes
+from bids_flairseg.model.unet import Stage, UNetConfig
+from bids_flairseg.train.job import TrainingJob
+from bids_flairseg.train.patches import PatchDataset
+from bids_flairseg.train.presets import SiteRecipe
+from bids_flairseg.train.sampling import Sampling
+from bids_flairseg.train.store import StoredCase
+
+# Of the memory that is free: the patches that are cut meanwhile need some too.
+_SHARE_OF_MEMORY = 0.7
+# What TensorFlow's kernels and allocator take on top of the activations that are kept.
+_OVERHEAD = 1.6
+# Where the backend does not say how much memory a GPU has.
+_GPU_BYTES = 12 << 30
+
+
+class Epoch(keras.utils.PyDataset):
+    """The patches of one epoch and no other.
+
+    Keras draws a batch to see its shape when a process begins, and counts that as an epoch;
+    a dataset that goes on to the next one by itself would then give other patches than it
+    did in an unbroken training.
+
+    Parameters
+    ----------
+    data : PatchDataset
+        Opened at the epoch.
+    """
+
+    def __init__(self, data: PatchDataset) -> None:
+        super().__init__(workers=data.workers, max_queue_size=data.max_queue_size)
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        return self.data[index]
+
+
+def open_epoch(job: TrainingJob, epoch: int, first: int, micro_batch: int) -> Epoch:
+    """Return the patches of an epoch.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        Cases, recipe, seed.
+    epoch : int
+        Counted from 0.
+    first : int
+        Batches that were used already.
+    micro_batch : int
+        Patches of a batch.
+
+    Returns
+    -------
+    data : Epoch
+        The rest of the epoch; draws depend on seed, case and epoch only.
+    """
+    chosen = mix_in(
+        job.synthetic, real=len(job.train), share=job.recipe.synthetic_share,
+        seed=(job.seed, epoch, 1),
+    )  # fmt: skip
+    data = PatchDataset(
+        (*job.train, *chosen), sampling_of(job.recipe, micro_batch), seed=job.seed,
+        epoch=epoch, first=first, workers=job.workers,
+    )  # fmt: skip
+    return Epoch(data)
+
+
+def sampling_of(recipe: SiteRecipe, micro_batch: int) -> Sampling:
+    """Return what of a recipe is the business of the patches.
+
+    Parameters
+    ----------
+    recipe : SiteRecipe
+        Has a key for every field of ``Sampling``.
+    micro_batch : int
+        Patches of a batch.
+
+    Returns
+    -------
+    sampling : Sampling
+        How patches are drawn.
+    """
+    values = {item.name: getattr(recipe, item.name) for item in fields(Sampling)}
+    rounds = recipe.steps_per_epoch * (recipe.batch // micro_batch)
+    return Sampling(**values | {"batch": micro_batch, "steps_per_epoch": rounds})
+
+
+def mix_in(
+    synthetic: Sequence[StoredCase], *, real: int, share: float, seed: tuple[int, ...]
+) -> tuple[StoredCase, ...]:
+    """Choose the synthetic cases of an epoch.
+
+    Parameters
+    ----------
+    synthetic : sequence of StoredCase
+        The pool.
+    real : int
+        Real cases that they are mixed in with.
+    share : float
+        Of the synthetic ones among all, 0 to below 1.
+    seed : tuple of int
+        Decides which.
+
+    Returns
+    -------
+    chosen : tuple of StoredCase
+        As many as the share asks for, or the whole pool where it has fewer.
+    """
+    count = min(round(real * share / (1 - share)), len(synthetic))
+    order = np.random.default_rng(seed).permutation(len(synthetic))[:count]
+    return tuple(synthetic[int(index)] for index in sorted(order))
+
+
+def choose_micro_batch(
+    recipe: SiteRecipe, network: UNetConfig, *, device: str, itemsize: int
+) -> int:
+    """Choose how many patches go through the network at once.
+
+    Parameters
+    ----------
+    recipe : SiteRecipe
+        May name it.
+    network : UNetConfig
+        Decides about the memory of a patch.
+    device : str
+        ``cpu`` or ``gpu``.
+    itemsize : int
+        Bytes of an activation.
+
+    Returns
+    -------
+    count : int
+        Divides the batch of the recipe.
+
+    Raises
+    ------
+    UsageError
+        Not even one patch fits, or not as many as the recipe wants; or the edge of a patch
+        is no multiple that the network can halve.
+    """
+    if recipe.patch % network.multiple:
+        raise UsageError(
+            f"patch: expected a multiple of {network.multiple}, by which the network makes "
+            f"its input smaller, found {recipe.patch}."
+        )
+    each = training_bytes(network, recipe.patch, itemsize=itemsize)
+    free = _device_bytes(device)
+    wanted = [recipe.micro_batch] if recipe.micro_batch else _divisors(recipe.batch)
+    fitting = [count for count in wanted if count * each <= free * _SHARE_OF_MEMORY]
+    if not fitting:
+        least, most = min(wanted), int(free * _SHARE_OF_MEMORY // each)
+        smaller = recipe.patch - network.multiple
+        hint = f"micro_batch={most}" if most else f"patch={max(smaller, network.multiple)}"
+        raise UsageError(
+            f"{least} patches of {recipe.patch} voxels' edge need about {least * each / 1e9:.1f} "
+            f"GB, {free / 1e9:.1f} GB are free on the {device}. Take {hint} or less."
+        )
+    return max(fitting)
+
+
+@contextmanager
+def naming_memory(micro_batch: int) -> Iterator[None]:
+    """Say what to do where a device runs out of memory in spite of the estimate.
+
+    Parameters
+    ----------
+    micro_batch : int
+        Patches at once.
+
+    Yields
+    ------
+    None
+        While the device works.
+
+    Raises
+    ------
+    UsageError
+        It has too little memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = f"{type(error).__name__} {error}"
+        if "ResourceExhausted" in text or "RESOURCE_EXHAUSTED" in text:
+            smaller = f"micro_batch={micro_batch // 2}" if micro_batch > 1 else "a smaller patch"
+            raise UsageError(
+                f"{micro_batch} patches at once do not fit into the memory of the device. Take "
+                f"{smaller}, in another work folder."
+            ) from error
+        raise
+
+
+def training_bytes(network: UNetConfig, edge: int, *, itemsize: int) -> int:
+    """Estimate the memory of one patch in training.
+
+    Parameters
+    ----------
+    network : UNetConfig
+        The network.
+    edge : int
+        Of the patch, in voxels.
+    itemsize : int
+        Bytes of an activation.
+
+    Returns
+    -------
+    size : int
+        Bytes of all activations that the gradient needs, with the kernels' own space.
+    """
+    share = 1.0 / network.patch**3
+    channels = 2.0 * share * network.encoder[0].first if network.patch > 1 else 0.0
+    for stage in network.encoder:
+        channels += share * _kept(stage, residual=network.residual)
+        share /= 8
+        channels += 2 * share * stage.change
+    for stage, skip in zip(network.decoder, reversed(network.encoder), strict=True):
+        channels += share * _kept(stage, residual=network.residual)
+        share *= 8
+        channels += share * (3 * stage.change + skip.second)
+    if network.patch > 1:
+        channels += 3 * network.head[0] + 1
+    channels += 2 * sum(network.head) + 3 * network.classes
+    return int(edge**3 * channels * itemsize * _OVERHEAD)
+
+
+def _kept(stage: Stage, *, residual: bool) -> int:
+    """Count the channels of a block that the gradient needs: of each layer input and ReLU."""
+    return 2 * (stage.first + stage.second) + (2 * stage.second if residual else 0)
+
+
+def _divisors(number: int) -> list[int]:
+    return [count for count in range(1, number + 1) if number % count == 0]
+
+
+def _device_bytes(device: str) -> int:
+    if device == "cpu":
+        return available_bytes()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        stats = jax.devices()[0].memory_stats() or {}
+        return int(stats.get("bytes_limit", _GPU_BYTES))
+    return _GPU_BYTES

@@ -1,0 +1,96 @@
+"""Which layers are trained: the parts of a U-Net by the names that the paper gives them.
+
+Rauschecker et al. 2022 fine-tuned the first layer, the middle layers, the last layer, first
+and last, or all. For any :class:`~bids_flairseg.model.unet.UNetConfig`:
+
+first
+    What the image meets first, down to the first change of resolution: the stem of a network
+    with a patch, and the block of the first encoder stage.
+middle
+    What works at the coarsest resolutions: block and downward step of the last encoder stage,
+    block and upward step of the first decoder stage.
+last
+    The head, after the last concatenation; of a network with a patch the upward step to the
+    image's grid as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_flairseg.errors import UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+LAYERS = ("first", "middle", "last", "first+last", "all")
+
+
+def freeze(model: keras.Model, layers: str, *, norm: bool = False) -> int:
+    """Let only some layers of a network train.
+
+    What is frozen keeps its weights and the statistics of its batch normalisation, which
+    works as in prediction.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Network that :func:`bids_flairseg.model.unet.build_unet` made; not compiled yet, or to
+        be compiled anew.
+    layers : str
+        One of :data:`LAYERS`.
+    norm : bool
+        Freeze the batch normalisation of the trained layers as well.
+
+    Returns
+    -------
+    count : int
+        Trained parameters.
+
+    Raises
+    ------
+    UsageError
+        `layers` is none that exists.
+    """
+    if layers not in LAYERS:
+        raise UsageError(f"--layers: expected one of {', '.join(LAYERS)}, found {layers}.")
+    chosen = trained_layers([layer.name for layer in model.layers], layers)
+    for layer in model.layers:
+        layer.trainable = layer.name in chosen and not (norm and layer.name.endswith("_norm"))
+    return int(sum(np.prod(variable.shape) for variable in model.trainable_variables))
+
+
+def trained_layers(names: list[str], layers: str) -> set[str]:
+    """Choose names of layers.
+
+    Parameters
+    ----------
+    names : list of str
+        Of all layers of a U-Net.
+    layers : str
+        One of :data:`LAYERS`.
+
+    Returns
+    -------
+    chosen : set of str
+        Those that are trained.
+    """
+    if layers == "all":
+        return set(names)
+    prefixes: tuple[str, ...] = ()
+    for part in layers.split("+"):
+        prefixes += _prefixes(names)[part]
+    return {name for name in names if name.startswith(prefixes)}
+
+
+def _prefixes(names: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return what the names of each part begin with; the deepest stage by its number."""
+    stages = {name.split("_")[0] for name in names if name.startswith("encoder")}
+    deepest = f"encoder{len(stages) - 1}_"
+    return {
+        "first": ("stem_", "encoder0_a_", "encoder0_b_", "encoder0_shortcut_"),
+        "middle": (deepest, "decoder0_"),
+        "last": ("unpatch_", "head"),
+    }

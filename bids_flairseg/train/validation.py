@@ -1,0 +1,198 @@
+"""Held-out cases: what a network scores on them, and the threshold that they choose."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_flairseg.measure.agreement import dice
+from bids_flairseg.model.predict import Apply, predict
+from bids_flairseg.model.settings import BundleConfig
+from bids_flairseg.train.job import CaseScore
+from bids_flairseg.train.presets import SiteRecipe
+from bids_flairseg.train.scores import THRESHOLDS, choose_threshold
+from bids_flairseg.train.store import StoredCase
+
+LOGGER = logging.getLogger(__name__)
+
+# Probabilities are kept for the report in so many steps.
+_STEPS = 250
+_ML = 1000.0
+
+
+def score_cases(
+    apply: Apply,
+    cases: Sequence[StoredCase],
+    config: BundleConfig,
+    *,
+    keep: Path | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> list[CaseScore]:
+    """Predict cases and compare them with their labels.
+
+    Parameters
+    ----------
+    apply : callable
+        The network.
+    cases : sequence of StoredCase
+        None of them was trained on.
+    config : BundleConfig
+        Threshold and window.
+    keep : Path, optional
+        Folder that gets each case's probabilities, for the report.
+    check : callable
+        Called before each case; may raise to end it.
+
+    Returns
+    -------
+    scores : list of CaseScore
+        In the order of the cases.
+    """
+    scores = []
+    for case in cases:
+        check()
+        probability = predict_case(apply, case, config)
+        if keep:
+            _keep(keep / f"{case.name}.npz", probability)
+        scores.append(_score(case, probability, config))
+    return scores
+
+
+def predict_case(apply: Apply, case: StoredCase, config: BundleConfig) -> NDArray[np.float32]:
+    """Predict a case.
+
+    Parameters
+    ----------
+    apply : callable
+        The network.
+    case : StoredCase
+        Its image is as the bundle wants it.
+    config : BundleConfig
+        How the network is applied.
+
+    Returns
+    -------
+    probability : ndarray of float32, shape (X, Y, Z)
+        Of lesion; zero outside the brain.
+    """
+    image = np.asarray(case.image, np.float32)
+    probability = predict(apply, image, config)[..., 0]
+    probability[image == 0] = 0
+    return probability
+
+
+def read_kept(folder: Path, name: str) -> NDArray[np.float32] | None:
+    """Read the probabilities of a case that :func:`score_cases` kept.
+
+    Parameters
+    ----------
+    folder : Path
+        As given to it.
+    name : str
+        Of the case.
+
+    Returns
+    -------
+    probability : ndarray of float32, shape (X, Y, Z), or None
+        To within 0.002; None where they are not there.
+    """
+    try:
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+            return np.asarray(file["probability"] / _STEPS, np.float32)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def pick_threshold(
+    scores: Sequence[CaseScore], recipe: SiteRecipe, present: float
+) -> tuple[float, str]:
+    """Choose the threshold on held-out cases, or keep it where they are too few.
+
+    Parameters
+    ----------
+    scores : sequence of CaseScore
+        Of held-out cases.
+    recipe : SiteRecipe
+        Whether to choose, and from how many cases on.
+    present : float
+        Threshold until now.
+
+    Returns
+    -------
+    threshold : float
+        Probability from which a voxel counts.
+    reason : str
+        A sentence for the user.
+    """
+    useful = [score for score in scores if score.reference_ml > 0]
+    if recipe.threshold == "keep":
+        return present, f"The threshold stays at {present:g}, as the recipe says."
+    if len(useful) < recipe.threshold_cases:
+        return present, (
+            f"The threshold stays at {present:g}: {len(useful)} held-out cases have lesions, and "
+            f"fewer than {recipe.threshold_cases} say too little about it."
+        )
+    table = np.array([score.curve for score in useful])
+    chosen = THRESHOLDS[choose_threshold(table.mean(0))]
+    return chosen, (
+        f"The threshold {chosen:g} was chosen on {len(useful)} held-out cases with lesions "
+        f"(before: {present:g})."
+    )
+
+
+def at_threshold(scores: Sequence[CaseScore], threshold: float) -> list[CaseScore]:
+    """Return what cases score at another threshold.
+
+    Parameters
+    ----------
+    scores : sequence of CaseScore
+        At any.
+    threshold : float
+        One of :data:`bids_flairseg.train.scores.THRESHOLDS`; all else leaves them as they are.
+
+    Returns
+    -------
+    scores : list of CaseScore
+        At this one.
+    """
+    if threshold not in THRESHOLDS:
+        return list(scores)
+    index = THRESHOLDS.index(threshold)
+    return [
+        replace(score, dice=score.curve[index], predicted_ml=score.volumes[index])
+        for score in scores
+    ]
+
+
+def _score(case: StoredCase, probability: NDArray[np.float32], config: BundleConfig) -> CaseScore:
+    truth = np.asarray(case.target) > 0
+    voxel_ml = config.preprocessing.voxel_size_mm**3 / _ML
+    # as in prediction, a voxel at the threshold counts
+    masks = [
+        probability >= np.float32(level) for level in (config.inference.threshold, *THRESHOLDS)
+    ]
+    dices = [dice(mask, truth) for mask in masks]
+    volumes = [float(np.count_nonzero(mask)) * voxel_ml for mask in masks]
+    return CaseScore(
+        name=case.name,
+        dice=dices[0],
+        reference_ml=float(np.count_nonzero(truth)) * voxel_ml,
+        predicted_ml=volumes[0],
+        curve=tuple(dices[1:]),
+        volumes=tuple(volumes[1:]),
+    )
+
+
+def _keep(path: Path, probability: NDArray[np.float32]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = np.round(probability * _STEPS).astype(np.uint8)
+        with path.open("wb") as stream:
+            np.savez_compressed(stream, probability=small)
+    except OSError as error:
+        LOGGER.warning("%s: not kept for the report (%s)", path, error)

@@ -1,0 +1,380 @@
+"""Training of a site: learns, resumes, stops, survives, freezes, and leaves a bundle."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bids_flairseg.errors import UsageError
+from bids_flairseg.model.bundle import (
+    Card,
+    bundle_digest,
+    bundled,
+    load_bundle,
+    read_card,
+    read_config,
+    save_bundle,
+)
+from bids_flairseg.model.runtime import set_up
+from bids_flairseg.model.unet import DUONG2019, UNetConfig, build_unet
+from bids_flairseg.train import checkpoint, engine, feed, journal
+from bids_flairseg.train.job import (
+    CaseScore,
+    DivergedError,
+    FitResult,
+    Progress,
+    StoppedError,
+    TrainingJob,
+)
+from bids_flairseg.train.layers import LAYERS, freeze, trained_layers
+from bids_flairseg.train.result import save_result
+from bids_flairseg.train.scores import THRESHOLDS
+from bids_flairseg.train.validation import pick_threshold, read_kept
+from tests.train.blobs import TINY_CONFIG, TINY_NET, TINY_RECIPE, ball_case, tiny_job
+
+set_up(1, "cpu")
+
+Weights = list[Any]
+
+
+@pytest.fixture(autouse=True)
+def _tell_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_EVERY_S", 0.0)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingJob, FitResult]:
+    job = tiny_job(tmp_path_factory.mktemp("unbroken") / "run")
+    return job, engine.fit(job)
+
+
+@pytest.fixture(scope="module")
+def parent(
+    unbroken: tuple[TrainingJob, FitResult], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    path = tmp_path_factory.mktemp("parent") / "bundle"
+    save_result(*unbroken, path)
+    return path
+
+
+def assert_same(one: Weights, other: Weights, *, atol: float = 1e-5) -> None:
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=atol)
+
+
+def at(epoch: int, step: int, act: Callable[[], None]) -> Callable[[Progress], None]:
+    """Act once when a training has come so far."""
+
+    def report(now: Progress) -> None:
+        if (now.epoch, now.step) == (epoch, step):
+            act()
+
+    return report
+
+
+def test_the_result_is_told_in_table_curve_log_and_event_file(
+    unbroken: tuple[TrainingJob, FitResult],
+) -> None:
+    import tensorflow as tf
+
+    job, result = unbroken
+    rows = (job.folder / "history.tsv").read_text().splitlines()
+    assert len(rows) == 1 + TINY_RECIPE.epochs == 1 + len(result.history)
+    assert (job.folder / "curve.svg").read_text().startswith("<svg")
+    assert "epoch 3/3, step 4/4, loss" in (job.folder / "training.log").read_text()
+    records = tf.data.TFRecordDataset(str(next(job.folder.glob("events.out.tfevents.*"))))
+    assert len(list(records)) == 1 + TINY_RECIPE.epochs  # its checksums are right, too
+    for case, score in zip(job.validation, result.after, strict=True):
+        kept = read_kept(job.folder / engine.AFTER, case.name)
+        assert kept is not None
+        volume = np.count_nonzero(kept >= result.config.inference.threshold) / 1000
+        assert volume == pytest.approx(score.predicted_ml, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "epoch_and_step",
+    [
+        (1, 2),
+        pytest.param((2, 1), marks=pytest.mark.slow),
+        pytest.param((3, 4), marks=pytest.mark.slow),
+    ],
+)
+def test_after_sigterm_the_same_job_ends_as_an_unbroken_one(
+    unbroken: tuple[TrainingJob, FitResult], tmp_path: Path, epoch_and_step: tuple[int, int]
+) -> None:
+    job = tiny_job(tmp_path / "run")
+    before = signal.getsignal(signal.SIGTERM)
+    kill = at(*epoch_and_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(StoppedError, match="The same command goes on from there"):
+        engine.fit(job, report=kill)
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed = engine.fit(job)
+    assert_same(resumed.model.get_weights(), unbroken[1].model.get_weights())
+    losses = [[row.get("loss") for row in r.history] for r in (resumed, unbroken[1])]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert resumed.best_epoch == unbroken[1].best_epoch
+
+
+@pytest.mark.slow
+def test_after_a_crash_it_goes_on_from_the_last_checkpoint(
+    unbroken: tuple[TrainingJob, FitResult], tmp_path: Path
+) -> None:
+    def crash() -> None:
+        raise RuntimeError("killed worker")
+
+    job = tiny_job(tmp_path / "run", checkpoint_minutes=0.0)
+    with pytest.raises(RuntimeError, match="killed worker"):
+        engine.fit(job, report=at(2, 3, crash))
+    seen: list[Progress] = []
+    resumed = engine.fit(job, report=seen.append)
+    assert (seen[0].epoch, seen[0].step) >= (2, 2)
+    assert_same(resumed.model.get_weights(), unbroken[1].model.get_weights())
+
+
+def test_the_folder_of_another_training_is_refused_by_what_differs(
+    unbroken: tuple[TrainingJob, FitResult],
+) -> None:
+    job = unbroken[0]
+    with pytest.raises(UsageError, match=r"recipe.epochs \(3, now 4\)"):
+        engine.fit(replace(job, recipe=replace(TINY_RECIPE, epochs=4)))
+    with pytest.raises(UsageError, match="train"):
+        engine.fit(replace(job, train=job.train[:2]))
+
+
+class _Spoilt:
+    """Makes an image NaN in some of the epochs that are opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+        self.times, self.real = times, feed.open_epoch
+        monkeypatch.setattr(engine, "open_epoch", self.open)
+
+    def open(self, job: TrainingJob, epoch: int, first: int, micro_batch: int) -> Any:
+        opened = self.real(job, epoch, first, micro_batch)
+        data = opened.data
+        if epoch == 1 and self.times:
+            self.times -= 1
+            schedule = data.schedule
+            case = schedule.volumes[schedule.batches[-1][0].volume][0]
+            image = np.array(data.cases[case].image)
+            image[:] = np.nan
+            cases = list(data.cases)
+            cases[case] = replace(cases[case], image=image)
+            data.cases = tuple(cases)
+        return opened
+
+
+@pytest.mark.slow
+def test_nan_leads_back_to_the_last_good_state_and_a_lower_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _Spoilt(monkeypatch, times=1)
+    result = engine.fit(tiny_job(tmp_path / "run"))
+    assert any("back to epoch 1" in note and "0.005" in note for note in result.notes)
+    assert all(np.isfinite(value).all() for value in result.model.get_weights())
+    assert len(result.history) == TINY_RECIPE.epochs
+    rates = [row["learning_rate"] for row in result.history]
+    assert rates[1] < 0.6 * rates[0]
+
+
+@pytest.mark.slow
+def test_nan_again_and_again_ends_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _Spoilt(monkeypatch, times=99)
+    with pytest.raises(DivergedError, match="learning_rate a tenth"):
+        engine.fit(tiny_job(tmp_path / "run"))
+    assert (tmp_path / "run" / "state.npz").exists()
+
+
+@pytest.mark.slow
+def test_a_full_disk_does_not_end_training(
+    unbroken: tuple[TrainingJob, FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_arrays", full)
+    result = engine.fit(tiny_job(tmp_path / "run"))
+    assert "make room there" in caplog.text
+    assert_same(result.model.get_weights(), unbroken[1].model.get_weights())
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        name if name == "first+last" else pytest.param(name, marks=pytest.mark.slow)
+        for name in LAYERS
+    ],
+)
+def test_frozen_layers_keep_weights_and_statistics_to_the_bit(
+    parent: Path, tmp_path: Path, layers: str
+) -> None:
+    recipe = replace(TINY_RECIPE, epochs=1, steps_per_epoch=3, keep_best=False, parent_share=0.3)
+    job = tiny_job(tmp_path / "run", parent=parent, layers=layers, recipe=recipe)
+    result = engine.fit(job)
+    old = {v.path: np.asarray(v.value) for v in load_bundle(parent).model.weights}
+    chosen = trained_layers([layer.name for layer in result.model.layers], layers)
+    trained = 0
+    for variable in result.model.weights:
+        same = np.array_equal(np.asarray(variable.value), old[variable.path])
+        part_of_training = variable.path.split("/")[0] in chosen
+        assert same != part_of_training, variable.path
+        if part_of_training and not variable.path.endswith(("moving_mean", "moving_variance")):
+            trained += int(np.prod(variable.shape))
+    assert result.trained_parameters == trained
+
+
+@pytest.mark.parametrize(
+    "network", [DUONG2019, read_config(bundled("lesion")).architecture, TINY_NET]
+)
+def test_layers_are_defined_for_every_network(network: UNetConfig) -> None:
+    model = build_unet(network)
+    counts = {layers: freeze(model, layers) for layers in LAYERS}
+    assert all(counts.values())
+    assert counts["first+last"] == counts["first"] + counts["last"]
+    assert counts["all"] == sum(int(np.prod(v.shape)) for v in model.weights if v.trainable)
+    assert max(counts, key=lambda name: counts[name]) == "all"
+    assert freeze(model, "all", norm=True) < counts["all"]
+
+
+def test_layers_that_do_not_exist_are_told(tmp_path: Path, parent: Path) -> None:
+    with pytest.raises(UsageError, match="expected one of first, middle, last"):
+        tiny_job(tmp_path, parent=parent, layers="head")
+    with pytest.raises(UsageError, match="expected all where training begins from scratch"):
+        tiny_job(tmp_path, layers="last")
+
+
+@pytest.mark.slow
+def test_adding_up_gradients_does_what_a_large_batch_does(parent: Path, tmp_path: Path) -> None:
+    recipe = replace(
+        TINY_RECIPE, epochs=1, loss="cross-entropy", norm="keep", ema=0.0, schedule="constant",
+        warm_up_steps=0,
+    )  # fmt: skip
+    weights = [
+        engine.fit(
+            tiny_job(tmp_path / str(size), parent=parent, recipe=replace(recipe, micro_batch=size))
+        ).model.get_weights()
+        for size in (1, 2)
+    ]
+    assert_same(*weights, atol=1e-4)
+
+
+def test_synthetic_cases_are_mixed_in_by_their_share(tmp_path: Path) -> None:
+    pool = tuple(ball_case(number) for number in range(20, 30))
+    recipe = replace(TINY_RECIPE, synthetic_share=0.4)
+    job = tiny_job(tmp_path, recipe=recipe, synthetic=pool)
+    chosen = [
+        {case.name for case in feed.open_epoch(job, epoch, 0, 1).data.cases[3:]}
+        for epoch in (0, 1, 0)
+    ]
+    assert [len(names) for names in chosen] == [2, 2, 2]
+    assert chosen[0] == chosen[2] != chosen[1]
+
+
+@pytest.mark.slow
+def test_nothing_better_than_the_parent_keeps_the_parent(parent: Path, tmp_path: Path) -> None:
+    recipe = replace(TINY_RECIPE, learning_rate=0.5, warm_up_steps=0, early_stopping=1, epochs=9)
+    result = engine.fit(tiny_job(tmp_path / "run", parent=parent, recipe=recipe))
+    assert_same(result.model.get_weights(), load_bundle(parent).model.get_weights(), atol=0)
+    assert result.best_epoch == 0
+    assert len(result.history) < 9
+    assert [score.dice for score in result.after] == [score.dice for score in result.before]
+    assert any("its weights are kept" in note for note in result.notes)
+
+
+@pytest.mark.slow
+def test_the_parents_share_pulls_weights_towards_it(parent: Path, tmp_path: Path) -> None:
+    old = load_bundle(parent).model.get_weights()
+    distances = []
+    for share in (0.0, 0.75, 1.0):
+        recipe = replace(TINY_RECIPE, epochs=1, keep_best=False, parent_share=share)
+        new = engine.fit(tiny_job(tmp_path / str(share), parent=parent, recipe=recipe))
+        pairs = zip(new.model.get_weights(), old, strict=True)
+        distances.append(sum(float(np.abs(a - b).sum()) for a, b in pairs))
+    assert distances[1] == pytest.approx(0.25 * distances[0], rel=1e-3)
+    assert distances[2] == pytest.approx(0, abs=1e-4)
+
+
+def test_the_bundle_predicts_the_same_and_says_where_it_comes_from(
+    parent: Path, tmp_path: Path
+) -> None:
+    recipe = replace(TINY_RECIPE, epochs=1)
+    job = tiny_job(tmp_path / "run", parent=parent, recipe=recipe, name="ours")
+    result = engine.fit(job)
+    save_result(job, result, tmp_path / "bundle", command="flairseg ...")
+    bundle, card = load_bundle(tmp_path / "bundle"), read_card(tmp_path / "bundle")
+    assert bundle.config.name == "ours"
+    image = np.asarray(job.train[0].image, np.float32)[None, :, :, :22, None]
+    np.testing.assert_allclose(
+        bundle.model.predict(image, verbose=0), result.model.predict(image, verbose=0), atol=0.02
+    )
+    assert card.training["parents"] == [{"name": "site", "sha256": bundle_digest(parent)}]
+    assert card.training["recipe"] == asdict(recipe)
+    assert card.validation["held_out"]["cases"] == 2
+    text = (tmp_path / "bundle" / "model.json").read_text()
+    assert "sub-" not in text
+    assert len(set(card.training["cases"])) == 3
+    save_result(job, result, tmp_path / "named", share_ids=True)
+    assert (
+        "sub-01" in json.loads((tmp_path / "named" / "model.json").read_text())["training"]["cases"]
+    )
+
+
+def scores(count: int, *, best: float) -> list[CaseScore]:
+    curve = tuple(1 - abs(level - best) for level in THRESHOLDS)
+    return [CaseScore(f"sub-{i}", 0.5, 1.0, 1.0, curve, curve) for i in range(count)]
+
+
+def test_the_threshold_is_chosen_on_enough_cases_and_kept_on_few() -> None:
+    recipe = replace(TINY_RECIPE, threshold_cases=4)
+    assert pick_threshold(scores(4, best=0.3), recipe, 0.5)[0] == pytest.approx(0.3)
+    kept, reason = pick_threshold(scores(3, best=0.3), recipe, 0.5)
+    assert kept == 0.5
+    assert "3 held-out cases" in reason
+    empty = [replace(score, reference_ml=0.0) for score in scores(9, best=0.3)]
+    assert pick_threshold(empty, recipe, 0.5)[0] == 0.5
+    assert pick_threshold(scores(9, best=0.3), replace(recipe, threshold="keep"), 0.5)[0] == 0.5
+
+
+def test_a_bundle_that_tells_many_classes_cannot_be_fine_tuned(tmp_path: Path) -> None:
+    network = replace(TINY_NET, classes=3)
+    config = replace(TINY_CONFIG, architecture=network, classes=("a", "b", "c"))
+    save_bundle(tmp_path / "many", build_unet(network), config, Card())
+    with pytest.raises(UsageError, match="expected a bundle with one class, lesion, found a, b, c"):
+        engine.fit(tiny_job(tmp_path / "run", parent=tmp_path / "many"))
+
+
+def test_a_batch_that_cannot_fit_is_told_with_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(TINY_RECIPE, patch=96, batch=24, micro_batch=0)
+    each = feed.training_bytes(DUONG2019, 96, itemsize=4)
+    for free, expected in ((7 * each, 4), (200 * each, 24)):
+        monkeypatch.setattr(feed, "available_bytes", lambda free=free: free)
+        chosen = feed.choose_micro_batch(recipe, DUONG2019, device="cpu", itemsize=4)
+        assert chosen == expected
+    monkeypatch.setattr(feed, "available_bytes", lambda: 7 * each)
+    with pytest.raises(UsageError, match="Take micro_batch=4 or less"):
+        feed.choose_micro_batch(
+            replace(recipe, micro_batch=12), DUONG2019, device="cpu", itemsize=4
+        )
+    monkeypatch.setattr(feed, "available_bytes", lambda: each // 2)
+    with pytest.raises(UsageError, match="Take patch=80 or less"):
+        feed.choose_micro_batch(recipe, DUONG2019, device="cpu", itemsize=4)
+    with pytest.raises(UsageError, match="multiple of 16"):
+        feed.choose_micro_batch(replace(recipe, patch=90), DUONG2019, device="cpu", itemsize=4)
+
+
+def test_a_job_without_cases_or_with_one_on_both_sides_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="found none"):
+        tiny_job(tmp_path, train=())
+    with pytest.raises(UsageError, match="sub-10 more often"):
+        tiny_job(tmp_path, train=(ball_case(10),))

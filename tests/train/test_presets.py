@@ -1,0 +1,99 @@
+"""Recipes: presets are what they promise, and mistakes are told with the way out."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from bids_flairseg.errors import InputError, MissingInputError, UsageError
+from bids_flairseg.train.presets import PRESETS, SiteRecipe, load_recipe, recipe_keys
+from bids_flairseg.train.sampling import Sampling
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_paper_is_a_preset() -> None:
+    paper = load_recipe("duong2019")
+    assert (paper.loss, paper.optimiser, paper.learning_rate) == ("cross-entropy", "adam", 4e-4)
+    assert (paper.epochs, paper.batch, paper.patch) == (30, 24, 96)
+    assert (paper.lesion_patches, paper.free_patches, paper.augmentations) == (30, 30, 3)
+    assert paper.schedule == "constant"
+    assert not any((paper.warm_up_steps, paper.clip_norm, paper.ema, paper.mirror))
+    assert not any((paper.bias, paper.blur, paper.slices, paper.noise, paper.gamma))
+
+
+@pytest.mark.parametrize("fine_tuning", [False, True])
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid(name: str, fine_tuning: bool) -> None:
+    assert load_recipe(name, fine_tuning=fine_tuning).name == name
+
+
+def test_fine_tuning_takes_smaller_steps_than_training_from_scratch() -> None:
+    scratch, tuned = load_recipe("default"), load_recipe("default", fine_tuning=True)
+    assert tuned.learning_rate < scratch.learning_rate
+    assert tuned.epochs * tuned.steps_per_epoch < scratch.epochs * scratch.steps_per_epoch
+
+
+def test_a_value_of_the_command_line_wins_over_file_and_base(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('base = "quick"\nepochs = 7\nlearning_rate = 1\n[finetune]\nepochs = 2\n')
+    recipe = load_recipe(file, {"learning_rate": "2e-3", "keep_best": "false"})
+    assert (recipe.epochs, recipe.learning_rate, recipe.keep_best) == (7, 2e-3, False)
+    assert recipe.patch == load_recipe("quick").patch
+    assert load_recipe(file, fine_tuning=True).epochs == 2
+    assert recipe.name == "my"
+
+
+def test_an_unknown_key_is_told_with_the_nearest_one(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text("learning-rate = 1e-4\n")
+    with pytest.raises(InputError, match=r"learning-rate\. The nearest is learning_rate"):
+        load_recipe(file)
+    with pytest.raises(UsageError, match="The nearest is epochs"):
+        load_recipe("quick", {"epoch": "3"})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("epochs = 1.5", "epochs: expected a whole number"),
+        ("epochs = true", "epochs: expected a whole number"),
+        ('learning_rate = "fast"', "learning_rate: expected a number"),
+        ("learning_rate = nan", "learning_rate: expected a number from"),
+        ("keep_best = 1", "keep_best: expected true or false"),
+        ('loss = "focal"', "loss: expected one of cross-entropy, dice, both"),
+        ("batch = 6\nmicro_batch = 4", "micro_batch: expected a divisor of batch = 6"),
+        ("epochs = ", "expected TOML"),
+        ('base = "mine"', "expected base as one of"),
+    ],
+)
+def test_a_wrong_value_is_told_with_the_file(tmp_path: Path, text: str, reason: str) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=reason) as caught:
+        load_recipe(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_wrong_value_of_the_command_line_is_a_mistake_of_use() -> None:
+    with pytest.raises(UsageError, match="epochs: expected a whole number, found 'many'"):
+        load_recipe("default", {"epochs": "many"})
+
+
+def test_a_recipe_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(MissingInputError, match="Did you mean default"):
+        load_recipe("defualt")
+
+
+def test_every_setting_of_the_patches_can_be_set_by_a_recipe() -> None:
+    assert {item.name for item in fields(Sampling)} <= set(recipe_keys())
+
+
+def test_the_manual_explains_every_key_with_its_default() -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    recipe = SiteRecipe()
+    for key, meaning in recipe_keys().items():
+        default = str(getattr(recipe, key)).lower()
+        assert f"| `{key}` | `{default}` | {meaning} |" in text
