@@ -131,9 +131,6 @@ def test_derivatives_have_names(folders: list[str], tmp_path: Path) -> None:
         (["participant", "--mem-mb", "0.1M"], 64),
         (["participant", "--participant-label", "a/b"], 64),
         (["participant", "--device", "tpu"], 64),
-        (["participant", "--mode", "train"], 64),
-        (["participant", "--mode", "finetune"], 64),
-        (["participant", "--mode", "crossval"], 64),
         (["group", "--mode", "train"], 64),
         (["participant", "--model", "/nowhere"], 66),
         (["participant", "--bids-filter-file", "/nowhere.json"], 66),
@@ -180,11 +177,6 @@ def test_results_may_not_go_into_the_root_of_the_dataset(folders: list[str]) -> 
     link.symlink_to(folders[0])
     assert cli.main([folders[0], folders[1], "participant"]) == 64
     assert list(Path(folders[0]).iterdir()) == []  # not even a log
-
-
-def test_training_modes_say_that_they_come_later(folders: list[str]) -> None:
-    with pytest.raises(UsageError, match="comes with a later release"):
-        cli.run(parse_arguments([*folders, "--mode", "train"]))
 
 
 @pytest.mark.parametrize(("quota", "expected"), [(math.inf, 8), (2.9, 2), (0.5, 1)])

@@ -85,11 +85,8 @@ def build_case(
     Returns
     -------
     StoredCase
-        In memory, with its facts:
-        ``voxel_mm`` (edges of the FLAIR's voxels), ``brain_ml``, ``lesion_ml``,
-        ``outside`` (share of the lesions outside the brain), ``brain_dice`` (of lesions
-        and brain), ``flip`` (see `flip_scores`), ``digest`` (of the FLAIR's voxels),
-        ``raters`` and ``notes``.
+        In memory. Facts beside those of the mask: ``flip`` (see `flip_scores`), ``digest``
+        of the FLAIR's voxels, number of ``raters``, ``notes``.
 
     Raises
     ------
@@ -98,11 +95,9 @@ def build_case(
     """
     read = [label_on_grid(path, flair, options.values) for path in info.labels]
     mask = combine([drawn for drawn, _ in read], options.rule)
-    brain_mask = np.asarray(brain.dataobj) > 0
     image, target, inside = _on_prepared(flair, brain, prepared, mask)
     facts = {
-        **_facts(mask, brain_mask, np.asarray(flair.affine)),
-        "voxel_mm": [round(edge, 3) for edge in voxel_spacing(np.asarray(flair.affine))],
+        **_facts(mask, np.asarray(brain.dataobj) > 0, np.asarray(flair.affine)),
         "flip": list(flip_scores(image, target, inside)),
         "digest": hashlib.sha256(np.ascontiguousarray(flair.dataobj).tobytes()).hexdigest(),
         "raters": len(info.labels),
@@ -146,11 +141,15 @@ def _on_prepared(
 def _facts(
     mask: NDArray[np.bool_], brain: NDArray[np.bool_], affine: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """Measure a mask against the brain, on the grid of the FLAIR."""
+    """Measure a mask against the brain, on the grid of the FLAIR.
+
+    ``outside`` is the share of the lesions outside the brain, ``brain_dice`` the Dice of both.
+    """
     lesion = int(np.count_nonzero(mask))
     outside = int(np.count_nonzero(mask & ~brain))
     unit = voxel_volume_ml(affine)
     return {
+        "voxel_mm": [round(edge, 3) for edge in voxel_spacing(affine)],
         "lesion_ml": round(lesion * unit, 4),
         "brain_ml": round(int(np.count_nonzero(brain)) * unit, 2),
         "outside": round(outside / lesion, 4) if lesion else 0.0,

@@ -135,7 +135,16 @@ def test_bidsignore_lists_what_the_design_lists_and_keeps_what_the_user_added(
     prepare_output_dir(tmp_path, DatasetInfo(tmp_path))
     lines = (tmp_path / ".bidsignore").read_text().splitlines()
     assert sorted(lines) == sorted(
-        ["mine", "*.html", "figures", "models", "*_stats.tsv", "*_stats.json", "group_*"]
+        [
+            "mine",
+            "*.html",
+            "figures",
+            "models",
+            "crossval*",
+            "*_stats.tsv",
+            "*_stats.json",
+            "group_*",
+        ]
     )
     assert not any(line.endswith("/") for line in lines)
 

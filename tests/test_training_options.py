@@ -1,0 +1,79 @@
+"""Options of training: what belongs to which mode, and what they turn into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bids_flairseg import training_options
+from bids_flairseg.cli import train_config
+from bids_flairseg.errors import MissingInputError, UsageError
+from bids_flairseg.parser import parse_arguments
+from bids_flairseg.train.layers import LAYERS
+from bids_flairseg.train.raters import RULES
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    (tmp_path / "bids").mkdir()
+    return [str(tmp_path / "bids"), str(tmp_path / "out"), "participant"]
+
+
+def test_choices_are_those_of_the_code_behind() -> None:
+    assert training_options.LAYERS == LAYERS
+    assert training_options.RATERS == RULES
+
+
+def test_options_become_settings(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    arguments = parse_arguments([
+        *words, "--mode", "finetune", "--set", "epochs=3", "learning-rate=1e-3", "--label-value",
+        "3", "1", "3", "--also-train-on", str(tmp_path / "other"), "--layers", "first+last",
+        "--train-fraction", "0.5", "--repeats", "2", "--bundle-name", "site-B",
+    ])  # fmt: skip
+    train = train_config(arguments)
+    assert train.overrides == {"epochs": "3", "learning_rate": "1e-3"}
+    assert train.label_values == (1, 3)
+    assert train.also == ((tmp_path / "other", None),)
+    assert (train.layers, train.fraction, train.repeats) == ("first+last", 0.5, 2)
+    assert train.begins_with_bundle
+
+
+@pytest.mark.parametrize(
+    ("mode", "more", "begins"),
+    [("train", [], False), ("crossval", [], True), ("crossval", ["--from-scratch"], False)],
+)
+def test_what_training_begins_with(
+    words: list[str], mode: str, more: list[str], begins: bool
+) -> None:
+    arguments = parse_arguments([*words, "--mode", mode, *more])
+    assert train_config(arguments).begins_with_bundle is begins
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--mode", "finetune", "--fold", "1"], "belongs to --mode crossval"),
+        (["--mode", "crossval", "--fold", "4"], "expected 1 to 3"),
+        (["--mode", "finetune", "--from-scratch"], "belongs to --mode crossval"),
+        (["--mode", "train", "--layers", "last"], "all layers have to be trained"),
+        (["--mode", "crossval", "--from-scratch", "--layers", "last"], "all layers"),
+        (["--mode", "crossval", "--train-count", "2"], "--mode train and finetune"),
+        (["--mode", "crossval", "--repeats", "2"], "another --random-seed"),
+        (["--mode", "train", "--train-fraction", "0"], "above 0"),
+        (["--mode", "train", "--train-count", "2", "--train-fraction", "0.5"], "not allowed"),
+        (["--mode", "train", "--set", "epochs"], "KEY=VALUE"),
+        (["--mode", "train", "--bundle-name", "../up"], "is no name"),
+        (["--mode", "train", "--label-value", "0"], "from 1"),
+        (["--mode", "finetune", "--layers", "second"], "invalid choice"),
+    ],
+)
+def test_contradictions_are_refused(words: list[str], more: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_arguments([*words, *more])
+
+
+def test_a_further_dataset_has_to_be_there(words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="no-such"):
+        parse_arguments([*words, "--mode", "train", "--also-train-on", str(tmp_path / "no-such")])
