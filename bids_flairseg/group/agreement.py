@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_flairseg.bids.masks import Mask, match_masks
-from bids_flairseg.bids.names import natural_key
+from bids_flairseg.bids.names import format_stem, natural_key
 from bids_flairseg.config import GroupConfig
 from bids_flairseg.group.columns import MISSING_PREDICTION, MISSING_REFERENCE, VALUE_COLUMNS
 from bids_flairseg.group.compute import CACHE, OK, Job, Outcome, run_jobs
@@ -54,6 +54,11 @@ class Comparison:
     reference_file: str = ""
     job: Job | None = None
     outcome: Outcome = field(default_factory=lambda: Outcome(MISSING_REFERENCE))
+
+    @property
+    def scan(self) -> str:
+        """Name of the FLAIR without suffix."""
+        return format_stem(self.entities)
 
     @property
     def status(self) -> str:
@@ -294,5 +299,5 @@ def agreement_problems(comparisons: Iterable[Comparison]) -> list[Problem]:
         detail = item.outcome.reason
         if item.reference_file and item.reference_file not in detail:
             detail += f" ({item.reference_file})"
-        found.append(Problem(item.status, detail, identity(item.entities)["scan"], source))
+        found.append(Problem(item.status, detail, item.scan, source))
     return list(dict.fromkeys(found))

@@ -16,7 +16,7 @@ from bids_flairseg.errors import InputError
 from bids_flairseg.group.agreement import Comparison
 from bids_flairseg.group.compute import OK
 from bids_flairseg.group.observations import Observation
-from bids_flairseg.group.results import ScanResult, identity
+from bids_flairseg.group.results import ScanResult
 from bids_flairseg.measure.arrays import bounding_box
 from bids_flairseg.preprocess.mask import open_mask
 from bids_flairseg.reports.charts import Chart
@@ -55,7 +55,7 @@ def draw_examples(
     """
     results = {scan.name: scan for scan in scans}
     files = {
-        (identity(item.entities)["scan"], item.model): item.job.references[0].path
+        (item.scan, item.model): item.job.references[0].path
         for item in comparisons
         if item.job is not None and item.status == OK and len(item.job.references) == 1
     }

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,24 @@ from bids_flairseg.config import GroupConfig
 from bids_flairseg.errors import InputError, MissingInputError, NothingToDoError, OutputError
 from bids_flairseg.group.agreement import Comparison, agreement_problems, compare_all, model_names
 from bids_flairseg.group.collect import IDENTITY_COLUMNS, find_problems, join
-from bids_flairseg.group.columns import AGREEMENT_COLUMNS, DETECTION_COLUMNS
+from bids_flairseg.group.columns import AGREEMENT_COLUMNS, DETECTION_COLUMNS, MISSING_REFERENCE
 from bids_flairseg.group.compute import OK
 from bids_flairseg.group.detection import detection_statistics
 from bids_flairseg.group.examples import draw_examples
 from bids_flairseg.group.figures import draw_charts, shown_pairs, write_charts
-from bids_flairseg.group.observations import observe_pairs, observe_scans, scan_groups
+from bids_flairseg.group.observations import (
+    Observation,
+    observe_pairs,
+    observe_scans,
+    scan_groups,
+)
 from bids_flairseg.group.page import Found, build_page
 from bids_flairseg.group.problems import PROBLEM_COLUMNS, Problem, in_words, strict_errors
 from bids_flairseg.group.results import read_results
+from bids_flairseg.group.review import REJECT, REVIEW_COLUMNS, rank_scans, read_verdicts
 from bids_flairseg.group.statistic import STATISTIC_COLUMNS
 from bids_flairseg.group.statistics import all_statistics
+from bids_flairseg.group.study import run_study
 from bids_flairseg.reports.group import render_group
 from bids_flairseg.storage import as_output_error
 
@@ -39,6 +46,7 @@ AGREEMENT = "group_agreement.tsv"
 DETECTION = "group_detection.tsv"
 PROBLEMS = "group_problems.tsv"
 STATISTICS = "group_statistics.tsv"
+REVIEW = "group_review.tsv"
 PAGE = "group.html"
 _LOCK = ".group.lock"
 
@@ -188,31 +196,57 @@ def _write(config: GroupConfig) -> GroupSummary:
     results = read_results(dataset)
     participants = read_participants(dataset.bids_dir)
     table = join(results.scans, participants, dataset.bids_dir)
+    groups = scan_groups(config, results.scans, table)
     comparisons, problems = compare_all(config, results.scans)
-    problems = find_problems(results, participants) + problems + agreement_problems(comparisons)
+    names = [scan.name for scan in results.scans]
+    verdicts, remarks = read_verdicts(dataset.output_dir, names)
+    problems = find_problems(results, participants) + problems + remarks
+    problems += agreement_problems(comparisons)
     write_table(dataset.output_dir / LESIONS, table.columns, table.rows)
     _write_agreement(config, comparisons)
     write_table(dataset.output_dir / PROBLEMS, PROBLEM_COLUMNS, [item.row() for item in problems])
-    groups = scan_groups(config, results.scans, table)
     observed = observe_scans(table, groups, model_names(results.scans))
-    pairs = observe_pairs(comparisons, groups)
-    statistics = all_statistics(config, observed, pairs)
-    statistics += detection_statistics(comparisons)
-    rows = [statistic.row() for statistic in statistics]
-    write_table(dataset.output_dir / STATISTICS, STATISTIC_COLUMNS, rows)
-    charts = draw_charts(config, observed, pairs, statistics)
-    charts += draw_examples(config, results.scans, shown_pairs(pairs), comparisons)
-    write_charts(charts, dataset.output_dir)
-    found = Found(results, table, comparisons, problems, statistics, charts)
+    suspects = rank_scans(results.scans, observed, verdicts)
+    rows = [suspect.row(rank) for rank, suspect in enumerate(suspects, start=1)]
+    write_table(dataset.output_dir / REVIEW, REVIEW_COLUMNS, rows)
+    rejected = {scan for scan, verdict in verdicts.items() if verdict.verdict == REJECT}
+    found = Found(results, table, comparisons, problems, tuple(suspects))
+    observed = [item for item in observed if item.scan not in rejected]
+    pairs = [item for item in observe_pairs(comparisons, groups) if item.scan not in rejected]
+    found = _analyse(config, found, observed, pairs)
     page = build_page(config, found)
     write_text(dataset.output_dir / PAGE, render_group(page))
     return GroupSummary(
         scans=len(results.scans),
         compared=sum(item.status == OK for item in comparisons),
-        not_compared=sum(item.status not in (OK, "missing_reference") for item in comparisons),
+        not_compared=sum(item.status not in (OK, MISSING_REFERENCE) for item in comparisons),
         problems=tuple(problems),
         unreadable=len(results.unreadable),
     )
+
+
+def _analyse(
+    config: GroupConfig,
+    found: Found,
+    observed: Sequence[Observation],
+    pairs: Sequence[Observation],
+) -> Found:
+    """Compute statistics, draw figures and write both."""
+    output_dir = config.dataset.output_dir
+    kept = {(item.scan, item.model) for item in pairs}
+    comparisons = [c for c in found.comparisons if (c.scan, c.model) in kept]
+    statistics = all_statistics(config, observed, pairs)
+    statistics += detection_statistics(comparisons)
+    study = run_study(config, pairs, statistics)
+    statistics += study.statistics
+    rows = [statistic.row() for statistic in statistics]
+    write_table(output_dir / STATISTICS, STATISTIC_COLUMNS, rows)
+    charts = draw_charts(config, observed, pairs, statistics)
+    shown = shown_pairs(pairs)
+    charts += draw_examples(config, found.results.scans, shown, comparisons)
+    charts += study.charts
+    write_charts(charts, output_dir)
+    return replace(found, statistics=statistics, charts=charts, study=study.sentences)
 
 
 def _write_agreement(config: GroupConfig, comparisons: Sequence[Comparison]) -> None:

@@ -210,6 +210,7 @@ STATISTIC_COLUMNS: Mapping[str, Mapping[str, object]] = {
             "non-inferiority": "Model to raters against raters among each other",
             "volumes": "Agreement of volumes with the reference",
             "repeatability": "Repeated scans of a participant",
+            "learning curve": "Dice by number of local cases, inverse power law",
             "detection": "Lesions by size or region; n_a counts lesions",
         },
     },

@@ -58,7 +58,8 @@ DICE = "dice"
 # A factor of more levels than this that are all numbers is a quantity and no grouping.
 _MOST_GROUPS = 8
 _MOST_PAIRWISE = 6
-_TRAINING = re.compile(r"^(.+?)[-_.]?(?:run|seed|train)-?(\d+)$")
+#: Names of models that were trained several times: the name, and the number of the training.
+TRAINING = re.compile(r"^(.+?)[-_.]?(?:run|seed|train)-?(\d+)$")
 
 
 def all_statistics(
@@ -195,7 +196,7 @@ def _repeated_trainings(models: Sequence[Observation]) -> Iterator[Statistic]:
     """Compare models that were trained several times by their median Dice."""
     medians: dict[tuple[str, str], dict[int, float]] = {}
     for (model, reference), own in by_model(models).items():
-        found = _TRAINING.match(model)
+        found = TRAINING.match(model)
         values = [item.value(DICE) for item in with_value(own, DICE)]
         if found and values:
             key = (reference, found[1])

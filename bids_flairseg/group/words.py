@@ -153,7 +153,7 @@ def _detection(statistics: Sequence[Statistic]) -> list[str]:
         ) or (None,)
         sentences.append(
             f"Lesion by lesion, the median F1 score of model {row.model} against "
-            f"reference {row.reference} was {spread_in_words(row)} (any shared voxel counts as found)"
+            f"reference {row.reference} was {spread_in_words(row)} (found: any shared voxel)"
             + (
                 f"; the median 95% Hausdorff distance was {spread_in_words(distance, 1)} mm."
                 if distance
@@ -224,7 +224,7 @@ def _concordance(statistics: Sequence[Statistic]) -> list[str]:
         text = (
             f"Volumes of model {model} and reference {reference} correlated with "
             f"Spearman r = {rho.effect:.2f} ({p_in_words(rho.p)}) and Pearson r = "
-            f"{r.effect or 0:.2f} ({p_in_words(r.p)}); Lin's concordance was {limits[_LIN] or 0:.2f}"
+            f"{r.effect or 0:.2f} ({p_in_words(r.p)}); concordance was {limits[_LIN] or 0:.2f}"
         )
         if limits.get("bias") is not None:
             text += (

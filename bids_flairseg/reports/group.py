@@ -34,6 +34,33 @@ _MOST_JOINED = 6
 
 
 @dataclass(frozen=True)
+class Review:
+    """One scan that is worth a look.
+
+    Attributes
+    ----------
+    scan, link : str
+        Its name, and the participant's page.
+    suspicion : float
+        0 for nothing unusual.
+    reasons : tuple of str
+        What is unusual.
+    verdict, note : str
+        What a reviewer has said; empty where nobody has.
+    figure : str or None
+        Outlines as markup that was checked.
+    """
+
+    scan: str
+    link: str
+    suspicion: float
+    reasons: tuple[str, ...]
+    verdict: str = ""
+    note: str = ""
+    figure: str | None = None
+
+
+@dataclass(frozen=True)
 class GroupPage:
     """What the page is made of; all text is as in the tables and is escaped by the page.
 
@@ -53,6 +80,12 @@ class GroupPage:
         What a reader should know, a sentence or two each.
     paragraphs : sequence of str
         Results in words.
+    study : sequence of str
+        What the learning curve answers.
+    review : sequence of Review
+        Scans that are worth a look, the most suspicious first.
+    verdicts : sequence of (str, str, str)
+        Scan, verdict and note of all that a reviewer has seen.
     charts : sequence of Chart
         Figures; their markup is ours and goes in as it is.
     statistics : sequence of mapping
@@ -66,6 +99,9 @@ class GroupPage:
     comparisons: Sequence[Row] = ()
     problems: Sequence[str] = ()
     paragraphs: Sequence[str] = ()
+    study: Sequence[str] = ()
+    review: Sequence[Review] = ()
+    verdicts: Sequence[tuple[str, str, str]] = ()
     charts: Sequence[Chart] = ()
     statistics: Sequence[Row] = ()
 
@@ -137,6 +173,12 @@ def render_group(page: GroupPage) -> str:
         failed=[row for row in page.comparisons if row["status"] not in ("ok", _UNPAIRED)],
         unpaired=[row for row in page.comparisons if row["status"] == _UNPAIRED],
         paragraphs=page.paragraphs,
+        study=page.study,
+        review=[
+            (item, Markup(item.figure) if item.figure else None, quote(item.link))
+            for item in page.review
+        ],
+        verdicts=page.verdicts,
         charts=[(chart, Markup(chart.svg)) for chart in page.charts],
         statistics=[_statistic_row(row) for row in page.statistics],
     )

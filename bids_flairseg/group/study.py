@@ -1,0 +1,217 @@
+"""The portability study: how many of one's own cases a model needs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bids_flairseg.config import GroupConfig
+from bids_flairseg.group.figures import main_reference
+from bids_flairseg.group.observations import Observation
+from bids_flairseg.group.statistic import Statistic, with_value
+from bids_flairseg.group.statistics import TRAINING
+from bids_flairseg.group.words import ALPHA, compare_in_words
+from bids_flairseg.measure.curves import FARTHEST, LearningCurve, learning_curve
+from bids_flairseg.reports.charts import Chart
+from bids_flairseg.reports.learning import LearningPoints, learning_chart
+
+_COUNT = re.compile(r"(\d+)$")
+# Without raters, this much below the best mean that was reached is as good as reached.
+_NEARLY = 0.01
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the models with different numbers of local cases say.
+
+    Attributes
+    ----------
+    sentences : tuple of str
+        Question, answer, and whether the gain is real.
+    charts : tuple of Chart
+        Dice against number of local cases.
+    statistics : tuple of Statistic
+        The answer as rows of the table.
+    """
+
+    sentences: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    statistics: tuple[Statistic, ...] = ()
+
+
+def count_cases(models: Sequence[str], own: str, named: Mapping[str, int]) -> dict[str, int]:
+    """Tell with how many local cases each model was trained.
+
+    Parameters
+    ----------
+    models : sequence of str
+        All models.
+    own : str
+        That of the output folder, which has seen no local case unless it is said.
+    named : mapping of str to int
+        What ``--local-cases`` says.
+
+    Returns
+    -------
+    dict of str to int
+        By model; those of which nobody knows are left out.
+
+    Examples
+    --------
+    >>> count_cases(["lesion", "ft-8", "ft16", "other"], "lesion", {"other": 3})
+    {'lesion': 0, 'ft-8': 8, 'ft16': 16, 'other': 3}
+    """
+    found = {}
+    for model in models:
+        number = _COUNT.search(model)
+        if model in named:
+            found[model] = named[model]
+        elif model == own:
+            found[model] = 0
+        elif number and not TRAINING.match(model):
+            found[model] = int(number[1])
+    return found
+
+
+def run_study(
+    config: GroupConfig, pairs: Sequence[Observation], statistics: Sequence[Statistic]
+) -> Study:
+    """Fit the learning curve and answer how many cases are needed.
+
+    Parameters
+    ----------
+    config : GroupConfig
+        Local cases of the models, seed.
+    pairs : sequence of Observation
+        All pairs.
+    statistics : sequence of Statistic
+        Among them the paired tests of the models.
+
+    Returns
+    -------
+    Study
+        Empty where there are fewer than two models with different numbers of cases.
+    """
+    models = [item for item in pairs if item.kind == "model"]
+    main = main_reference(models)
+    these = with_value([item for item in models if item.reference == main], "dice")
+    names = list(dict.fromkeys(item.model for item in these))
+    cases = count_cases(names, names[0] if names else "", config.local_cases)
+    if len(set(cases.values())) < 2:
+        return Study()
+    known = _common([item for item in these if item.model in cases])
+    raters = [item.value("dice") for item in pairs if item.kind == "rater"]
+    target, words = _target(known, cases, raters)
+    curve = learning_curve(
+        [cases[item.model] for item in known],
+        [item.value("dice") for item in known],
+        [item.participant for item in known],
+        target=target,
+        seed=config.random_seed,
+    )
+    sentences = (*_answer(curve, cases, words), *_gain(cases, main, statistics))
+    points = LearningPoints(
+        cases=tuple(cases[item.model] for item in known),
+        dice=tuple(item.value("dice") for item in known),
+        names=tuple(f"{item.scan}, {item.model}" for item in known),
+        target=target,
+        target_words=words,
+    )
+    people = len({item.participant for item in known})
+    caption = (
+        f"Dice against {main} by number of local training cases. Dots are scans, diamonds means "
+        f"with 95% bootstrap intervals, the line a fitted inverse power law with its 95% band. "
+        f"Dashed: {words}. n = {len({item.scan for item in known})} scans of {people} "
+        f"participants, the same for every model. {' '.join(sentences)}"
+    )
+    chart = learning_chart(("Learning curve", caption), points, curve)
+    return Study(sentences, (chart,), _rows(curve, main))
+
+
+def _common(known: Sequence[Observation]) -> list[Observation]:
+    """Keep the scans that every model has, so that all are tested on the same ones."""
+    scans: dict[str, set[str]] = {}
+    for item in known:
+        scans.setdefault(item.model, set()).add(item.scan)
+    common = set.intersection(*scans.values()) if scans else set()
+    return [item for item in known if item.scan in common]
+
+
+def _target(
+    known: Sequence[Observation], cases: Mapping[str, int], raters: Sequence[float]
+) -> tuple[float, str]:
+    """Choose the Dice to be reached, and say what it is."""
+    if raters:
+        target = float(np.mean([value for value in raters if not math.isnan(value)]))
+        return target, f"the raters' mean Dice among each other, {target:.2f}"
+    means = [
+        float(np.mean([item.value("dice") for item in known if item.model == model]))
+        for model in cases
+        if any(item.model == model for item in known)
+    ]
+    target = max(means, default=math.nan) - _NEARLY
+    return target, f"{_NEARLY} below the best mean Dice that a model reached, {target:.2f}"
+
+
+def _answer(curve: LearningCurve | None, cases: Mapping[str, int], words: str) -> tuple[str, ...]:
+    """Answer how many local cases are needed."""
+    if curve is None:
+        text = (
+            "How many of your own cases are needed cannot be said: that takes models with at "
+            f"least three different numbers of local cases, found {len(set(cases.values()))}."
+        )
+        return (text,)
+    farthest = FARTHEST * max(cases.values())
+    if math.isinf(curve.needed):
+        text = (
+            f"No number of local cases up to {farthest} is expected to reach {words} (reached in "
+            f"{100 * curve.reached:.0f}% of the resamples)."
+        )
+        return (text,)
+    text = f"About {math.ceil(curve.needed - 1e-9)} of your own cases are needed to reach {words}"
+    if curve.interval:
+        high = curve.interval.high
+        end = f"more than {farthest}" if math.isinf(high) else f"{math.ceil(high - 1e-9)}"
+        text += f" (95% interval: {math.ceil(curve.interval.low - 1e-9)} to {end})"
+    return (text + ".",)
+
+
+def _gain(cases: Mapping[str, int], main: str, statistics: Sequence[Statistic]) -> tuple[str, ...]:
+    """Say whether the model with most local cases is better than that with fewest."""
+    least, most = (pick(cases, key=lambda model: cases[model]) for pick in (min, max))
+    for row in statistics:
+        these = row.analysis == "paired" and row.reference == main and row.n_a
+        if these and {row.group_a, row.group_b} == {least, most}:
+            real = row.p_holm is not None and row.p_holm < ALPHA
+            text = (
+                f"The difference between {cases[least]} and {cases[most]} local cases "
+                f"{'is real' if real else 'may be chance'}: {compare_in_words(row)}"
+            )
+            return (text,)
+    return ()
+
+
+def _rows(curve: LearningCurve | None, main: str) -> tuple[Statistic, ...]:
+    """Return the curve and its answer as rows of the table."""
+    if curve is None:
+        return ()
+    base = Statistic("learning curve", "dice", "", main, "local cases")
+    ends = curve.interval
+    needed = replace(
+        base,
+        effect_name="cases needed",
+        effect=curve.needed,
+        difference=curve.needed,
+        difference_low=ends.low if ends else None,
+        difference_high=ends.high if ends else None,
+        conditions=f"target {curve.target:.3f}; reached in {curve.reached:.2f} of the resamples; "
+        "n/a: not reached",
+    )
+    fitted = curve.curve
+    named = {"plateau": fitted.plateau, "gain": fitted.gain, "exponent": fitted.exponent}
+    rows = [replace(base, effect_name=name, effect=value) for name, value in named.items()]
+    return (needed, *rows)

@@ -1,0 +1,108 @@
+"""The cohort review: what is odd comes first, and a reviewer's word counts."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from bids_flairseg.bids.outputs import write_table
+from bids_flairseg.config import DatasetConfig, GroupConfig
+from bids_flairseg.group.run import write_group
+from bids_flairseg.measure.suspicion import robust_z, without_trend
+from tests.group.conftest import Finish, write_participants
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def cohort(finish: Finish, dataset: DatasetConfig) -> None:
+    """Write twelve scans of which four are odd, each in its own way."""
+    random = np.random.default_rng(0)
+    lines = ["participant_id age"]
+    for number in range(1, 13):
+        values: dict[str, object] = {
+            "lesion_volume_ml": round(5 + float(random.random()), 2),
+            "brain_volume_ml": 1300 + 10 * number,
+        }
+        if number == 3:
+            values["lesion_volume_ml"] = 180.0
+        if number == 5:
+            values["brain_volume_ml"] = 420.0
+        if number == 7:
+            values |= {"warnings": "The brain is cut.", "warning_count": 1}
+        paths = finish(f"sub-{number}", **values)
+        confidence = 0.2 if number == 9 else 0.9 + 0.001 * number
+        row = {"index": 1, "volume_mm3": 100.0, "confidence": confidence}
+        write_table(paths, "lesion_table", [row])
+        lines.append(f"sub-{number} {30 + number}")
+    write_participants(dataset, lines)
+
+
+def test_odd_scans_come_first(dataset: DatasetConfig, finish: Finish) -> None:
+    cohort(finish, dataset)
+    write_group(GroupConfig(dataset))
+    rows = rows_of(dataset.output_dir / "group_review.tsv")
+    assert len(rows) == 12
+    reasons = {row["scan"]: row["reasons"] for row in rows[:4]}
+    assert "unusually large" in reasons["sub-3"]
+    assert "brain mask of 420 ml" in reasons["sub-5"]
+    assert "The brain is cut." in reasons["sub-7"]
+    assert "low confidence (0.20)" in reasons["sub-9"]
+    assert {row["suspicion"] for row in rows[4:]} == {"0.00"}
+
+
+def test_verdicts_are_kept_and_respected(dataset: DatasetConfig, finish: Finish) -> None:
+    cohort(finish, dataset)
+    out = dataset.output_dir
+    table = (
+        "scan\tverdict\tnote\nsub-3\treject\twrong scan\nsub-5\taccept\tn/a\nsub-99\treject\tx\n"
+    )
+    (out / "group_verdicts.tsv").write_text(table)
+    write_group(GroupConfig(dataset))
+    volumes = [
+        row
+        for row in rows_of(out / "group_statistics.tsv")
+        if (row["analysis"], row["metric"]) == ("summary", "lesion_volume_ml")
+    ]
+    assert volumes[0]["n_a"] == "11"
+    rows = rows_of(out / "group_review.tsv")
+    seen = {row["scan"]: (row["verdict"], row["note"]) for row in rows[-2:]}
+    assert seen == {"sub-3": ("reject", "wrong scan"), "sub-5": ("accept", "n/a")}
+    problems = [(row["problem"], row["scan"]) for row in rows_of(out / "group_problems.tsv")]
+    assert ("rejected", "sub-3") in problems
+    assert ("verdict", "sub-99") in problems
+    assert len(rows_of(out / "group_lesions.tsv")) == 12  # the numbers themselves stay
+    page = (out / "group.html").read_text()
+    assert 'data-scan="sub-3" data-verdict="reject" data-note="wrong scan"' in page
+
+
+def test_a_broken_verdict_table_is_a_problem(dataset: DatasetConfig, finish: Finish) -> None:
+    finish("sub-1")
+    for text in ("", "scan\n", "scan\tverdict\nsub-1\tmaybe\n", "\0\1"):
+        (dataset.output_dir / "group_verdicts.tsv").write_text(text)
+        summary = write_group(GroupConfig(dataset))
+        assert "verdict" in {problem.kind for problem in summary.problems}
+
+
+def test_robust_z() -> None:
+    values = np.r_[np.random.default_rng(0).normal(10, 1, 500), 20.0]
+    scores = robust_z(values)
+    assert scores[:-1].std() < 1.2
+    assert scores[-1] > 8
+    assert not robust_z([1.0, 2.0]).any()
+    assert not robust_z([3.0] * 20).any()
+    assert robust_z([np.nan, *range(10)])[0] == 0
+    groups = ["a"] * 10 + ["b"] * 10
+    apart = [*np.arange(10.0), *np.arange(100.0, 110.0)]
+    assert np.abs(robust_z(apart, groups)).max() < 2
+
+
+def test_a_trend_is_taken_off() -> None:
+    age = np.linspace(20, 80, 30)
+    flat = without_trend(2 * age, age)
+    assert np.ptp(flat) < 1e-9
+    assert np.allclose(without_trend(2 * age[:5], age[:5]), 2 * age[:5])
