@@ -20,7 +20,7 @@ from bids_flairseg.nodes.step import describe
 from bids_flairseg.workflow.crew import Crew
 from bids_flairseg.workflow.plugin import CrewPlugin
 from bids_flairseg.workflow.progress import Board, Status
-from bids_flairseg.workflow.scan import Plan, init_flairseg_wf
+from bids_flairseg.workflow.scan import Plan, init_flairseg_wf, node_name
 from bids_flairseg.workflow.settings import memory_gb, read_plugin_file
 
 LOGGER = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ def _note_end(board: Board, error: Exception) -> None:
 def _note_results(plan: Plan, scans: Sequence[Scan], board: Board) -> None:
     """Find out about scans of which the plugin told nothing: some submit and call never back."""
     for scan in scans:
-        row = board.rows[scan.name]
+        row = board.rows[node_name(scan.name)]
         if row.status in (Status.DONE, Status.FAILED):
             continue
         paths = ScanPaths(plan.config.dataset.output_dir, scan, plan.settings.voxel_size_mm)
