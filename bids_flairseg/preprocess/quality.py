@@ -26,12 +26,18 @@ BRAIN_ML = (700.0, 2100.0)
 MIN_CONTRAST = 0.08
 """Least interquartile range of the brain over its median, above the background."""
 
+MIN_STRUCTURE = 0.045
+"""The same after smoothing, which leaves tissue and takes away grain: 0.08 to 0.19 in the test
+data, 0.03 in a noisy sphere."""
+
 MAX_NOISE = 0.2
 """Most noise (standard deviation) over the median of the brain."""
 
 _FACES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 _AXES = ("left-right", "front-back", "bottom-top")
 _COARSE_MM = 2.0
+_SMOOTHING_MM = 3.0  # standard deviation; thinner than the folds of the cortex
+_LEAST_SHARE = 1e-3
 # standard deviation of 2b - a - c for independent a, b, c of 1; and of a normal
 # distribution whose median absolute value is 1
 _LAPLACE_SD, _MAD_SD = np.sqrt(6.0), 1 / 0.6745
@@ -108,12 +114,27 @@ def _intensities(image: Nifti1Image, mask: NDArray[np.bool_]) -> list[str]:
     if level <= 0:
         return ["The brain is no brighter than its surroundings: is this a FLAIR?"]
     contrast, noise = float(high - low) / level, _noise(data, mask) / level
+    structure = _structure(voxels(resample(image, _COARSE_MM)), voxels(inside)) / level
     hints = []
-    if contrast < MIN_CONTRAST:
+    if structure < MIN_STRUCTURE:
+        hints.append(
+            f"No structure: but for noise, the brain is the same all over (to {structure:.1%}). "
+            "Is this the FLAIR of a head?"
+        )
+    elif contrast < MIN_CONTRAST:
         hints.append(f"Low contrast: the tissues of the brain differ by {contrast:.0%} only.")
     if noise > MAX_NOISE:
         hints.append(f"Noisy: the noise is {noise:.0%} of the brain's intensity.")
     return hints
+
+
+def _structure(data: NDArray[np.float32], inside: NDArray[np.float32]) -> float:
+    """Return the interquartile range of the brain after smoothing within it."""
+    sigma = _SMOOTHING_MM / _COARSE_MM
+    share = np.maximum(ndimage.gaussian_filter(inside, sigma), _LEAST_SHARE)
+    smooth = ndimage.gaussian_filter(data * inside, sigma) / share
+    low, high = np.percentile(smooth[inside > 0.9], (25, 75))
+    return float(high - low)
 
 
 def _noise(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:

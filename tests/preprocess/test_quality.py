@@ -46,7 +46,9 @@ ALL = slice(None)
     ("drawn", "expected"),
     [
         (scan(), []),
-        (scan(contrast=0.01, noise=0.02), ["Low contrast"]),
+        (scan(contrast=0.035, noise=0.005), ["Low contrast"]),
+        (scan(contrast=0.01, noise=0.02), ["No structure"]),
+        (scan(contrast=0.0, noise=0.12), ["No structure"]),  # its grain has contrast enough
         (scan(noise=0.4), ["Noisy"]),
         (scan(size=45), ["The brain mask has 38"]),
         (scan(size=84), ["The brain mask has 24"]),
