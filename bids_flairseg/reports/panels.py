@@ -49,7 +49,8 @@ class Slice:
     axis, index : int
         Which slice of it.
     layer : str
-        What is outlined: ``lesions``, with their numbers, ``brain`` or ``none``.
+        What is outlined: ``lesions``, with their numbers, ``brain``, ``pair`` (a reference
+        in the brain's place, and all lesions in one colour) or ``none``.
     cross : tuple of three int, optional
         Voxel at which a crosshair points.
     caption : str, optional
@@ -209,6 +210,13 @@ def _outlines(
     item: Slice, labels: NDArray[np.integer], pixel: tuple[float, float]
 ) -> list[Outline]:
     brain = item.layer == "brain"
+    if item.layer == "pair":
+        masks = (item.scan.brain, item.scan.lesions > 0)
+        drawn = [upright(mask, item.axis, item.index) for mask in masks]
+        return [
+            Outline(lesion=0, colour=shown, path=path_data(trace(mask), scale=pixel))
+            for mask, shown in zip(drawn, (BRAIN_COLOUR, colour(1)), strict=True)
+        ]
     return [
         Outline(
             lesion=0 if brain else int(number),

@@ -34,9 +34,14 @@ from bids_flairseg.train.layers import freeze
 from bids_flairseg.train.network import build, compile_model, published, training_precision
 from bids_flairseg.train.signals import Signals
 from bids_flairseg.train.state import restore
-from bids_flairseg.train.validation import at_threshold, pick_threshold, score_cases
+from bids_flairseg.train.validation import (
+    AFTER,
+    BEFORE,
+    at_threshold,
+    pick_threshold,
+    score_cases,
+)
 
-BEFORE, AFTER = "before", "after"
 _MOST_SETBACKS = 3
 
 

@@ -19,7 +19,7 @@ from bids_flairseg.model.bundle import (
     bundled,
     read_config,
 )
-from bids_flairseg.model.unet import DUONG2019, UNetConfig
+from bids_flairseg.model.unet import DUONG2019
 from bids_flairseg.train.layers import LAYERS
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.train.store import StoredCase
@@ -329,12 +329,23 @@ def mean_dice(scores: Sequence[CaseScore]) -> float | None:
 
 
 def scratch_config(recipe: SiteRecipe) -> BundleConfig:
-    network: UNetConfig = DUONG2019
+    """Return grid, intensities and network of a training from scratch.
+
+    Parameters
+    ----------
+    recipe : SiteRecipe
+        Whether it is the network of the paper.
+
+    Returns
+    -------
+    config : BundleConfig
+        That of the bundled lesion model otherwise.
+    """
     if recipe.network != "duong2019":
         return read_config(bundled("lesion"))
     return BundleConfig(
         name="site",
-        architecture=network,
+        architecture=DUONG2019,
         classes=("lesion",),
         preprocessing=Preprocessing(voxel_size_mm=1.0, normalisation="zscore"),
         inference=Inference(window=recipe.patch, step=max(1, recipe.patch // 3)),

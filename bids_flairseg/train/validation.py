@@ -20,6 +20,8 @@ from bids_flairseg.train.store import StoredCase
 
 LOGGER = logging.getLogger(__name__)
 
+#: Folders of the training that hold the probabilities of held-out cases.
+BEFORE, AFTER = "before", "after"
 # Probabilities are kept for the report in so many steps.
 _STEPS = 250
 _ML = 1000.0

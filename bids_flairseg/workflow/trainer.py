@@ -236,6 +236,7 @@ def _reporter(connection: Connection) -> Callable[[Any], None]:
 
 def _fit(task: Task, report: Callable[[Any], None]) -> dict[str, Any]:
     """Do the training and write its bundle."""
+    from bids_flairseg.reports.training import REPORT_FILE, write_training_report
     from bids_flairseg.train.engine import fit
     from bids_flairseg.train.job import TrainingJob
     from bids_flairseg.train.result import save_result
@@ -261,6 +262,7 @@ def _fit(task: Task, report: Callable[[Any], None]) -> dict[str, Any]:
     started = time.monotonic()
     result = fit(job, report=report)
     save_result(job, result, task.bundle, share_ids=task.share_ids, command=task.command)
+    write_training_report(job, result, task.folder / REPORT_FILE)
     LOGGER.info("this process trained for %.0f s", time.monotonic() - started)
     return {
         "trained_parameters": result.trained_parameters,

@@ -24,7 +24,9 @@ class Simple:
 def dataset(people: int, *, sessions: int = 1, diagnoses: int = 1, seed: int = 0) -> list[Simple]:
     volumes = np.random.default_rng(seed).lognormal(2, 1, people)
     return [
-        Simple(f"sub-{p:02d}_ses-{s}", f"{p:02d}", float(volumes[p]), {"diagnosis": str(p % diagnoses)})
+        Simple(
+            f"sub-{p:02d}_ses-{s}", f"{p:02d}", float(volumes[p]), {"diagnosis": str(p % diagnoses)}
+        )
         for p in range(people)
         for s in range(sessions if p % 3 == 0 else 1)
     ]  # fmt: skip
