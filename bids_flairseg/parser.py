@@ -21,6 +21,8 @@ examples:
   flairseg /data/bids /data/out participant --participant-label 01 02
   flairseg /data/bids /data/out participant -d masks=/data/brain-masks --nprocs 8
   flairseg /data/bids /data/out group -d manual=/data/manual
+  flairseg /data/bids /data/out participant --mode finetune -d manual=/data/manual
+  flairseg /data/bids /data/new participant --model /data/out/models/NAME
 
 exit codes:
   0 all done                      64 wrong arguments

@@ -19,7 +19,7 @@ from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.bids.outputs import log_dir
 from bids_flairseg.bids.scans import list_participants
 from bids_flairseg.config import DatasetConfig, RunConfig
-from bids_flairseg.errors import MissingInputError
+from bids_flairseg.errors import MissingInputError, OutputError, StorageError
 from bids_flairseg.train.checks import CaseRow, Finding, case_table
 from bids_flairseg.train.store import read_content
 from bids_flairseg.workflow.crew import Crew
@@ -185,6 +185,11 @@ def prepare_cases(
     -------
     list of PreparedCase
         One per scan, whatever became of it.
+
+    Raises
+    ------
+    OutputError, StorageError
+        The work folder cannot be written, or the disk is full.
     """
     plan = replace(plan, config=replace(plan.config, dataset=source.dataset))
     todo = [case for case in cases if case.labels]
@@ -198,8 +203,17 @@ def prepare_cases(
         board = Board(rows, display, lambda _: None)
         workflow = init_cases_wf(plan, todo, prefix=source.prefix)
         run_workflow(workflow, board, executor=executor, crew=crew)
+    _raise_storage(rows)
     failures = {row.scan: row.failure.text for row in rows if row.failure}
     return [_note(plan, source, case, failures.get(case.scan.name, "")) for case in cases]
+
+
+def _raise_storage(rows: Sequence[Row]) -> None:
+    """Tell of a full disk as such: it is no fault of a case."""
+    for row in rows:
+        for kind in (OutputError, StorageError):
+            if row.failure is not None and row.failure.exit_code == kind.exit_code:
+                raise kind(row.failure.text)
 
 
 def _note(plan: Plan, source: Source, case: LabelledScan, failure: str) -> PreparedCase:
