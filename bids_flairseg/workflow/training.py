@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,7 +44,7 @@ from bids_flairseg.workflow.trainer import Task, run_task
 LOGGER = logging.getLogger(__name__)
 
 _TASK_FILE = "training.json"
-_LEFT_BESIDE = ("history.tsv", "curve.svg", "training.log", "report.html")
+_LEFT_BESIDE = ("history.tsv", "curve.svg", "training.log", "report.html", "events.out.*")
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def _train_on(
             "device": run.config.resources.device,
         },
         share_ids=run.train.share_ids,
-        command=str(run.record.content["run"]["command"]),
+        command=_command(run),
     )
     digest = _digest(task, [*own, *more])
     if not run.config.overwrite and _is_done(bundle, digest):
@@ -228,6 +230,18 @@ def _train_on(
     folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
     _run(run, replace(task, folder=folder), digest)
     return bundle
+
+
+def _command(run: _Run) -> str:
+    """Return the command for the card; as it was given, it names paths and participants."""
+    if run.train.share_ids:
+        return str(run.record.content["run"]["command"])
+    train, words = run.train, ["flairseg", "BIDS_DIR", "OUTPUT_DIR", "participant"]
+    words += ["--mode", train.mode, "--recipe", run.recipe.name, "--layers", train.layers]
+    words += ["--raters", train.raters, "--random-seed", str(run.config.random_seed)]
+    if train.overrides:
+        words += ["--set", *(f"{key}={value}" for key, value in train.overrides.items())]
+    return shlex.join(words)
 
 
 def _run(run: _Run, task: Task, digest: str) -> None:
@@ -239,9 +253,8 @@ def _run(run: _Run, task: Task, digest: str) -> None:
         summary = run_task(task, run.record.folder / "training.log", run.console)
     beside = task.bundle / "training"
     beside.mkdir(exist_ok=True)
-    for name in _LEFT_BESIDE:
-        if (task.folder / name).is_file():
-            (beside / name).write_bytes((task.folder / name).read_bytes())
+    for path in (path for name in _LEFT_BESIDE for path in task.folder.glob(name)):
+        shutil.copyfile(path, beside / path.name)
     write_json(beside / _TASK_FILE, {"digest": digest, **summary})
     _tell(task.name, summary)
 
