@@ -33,7 +33,7 @@ def processor_quota(root: Path = ROOT) -> float:
     Parameters
     ----------
     root : Path
-        Root of the file system that holds ``proc`` and ``sys``.
+        As for `memory_limit`.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def control_groups(controller: str, root: Path = ROOT) -> Iterator[tuple[int, Pa
     controller : str
         ``cpu`` or ``memory``.
     root : Path
-        Root of the file system that holds ``proc`` and ``sys``.
+        As for `memory_limit`.
 
     Yields
     ------

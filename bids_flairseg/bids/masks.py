@@ -71,20 +71,13 @@ def find_references(folder: Path, participants: Iterable[str]) -> list[Mask]:
 
     Parameters
     ----------
-    folder : Path
-        Laid out as BIDS, with or without ``dataset_description.json``.
-    participants : iterable of str
-        Labels without ``sub-``; no other folder is opened.
+    folder, participants
+        As for `find_brain_masks`.
 
     Returns
     -------
     list of Mask
         Sorted by name; `Mask.rater` tells several of one scan apart.
-
-    Raises
-    ------
-    MissingInputError
-        The folder is not there.
     """
     return [
         mask

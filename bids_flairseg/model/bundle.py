@@ -97,7 +97,7 @@ def bundle_digest(path: Path) -> str:
     Parameters
     ----------
     path : Path
-        Folder of the bundle.
+        As for `read_config`.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def bundle_fingerprint(path: Path) -> str:
     Parameters
     ----------
     path : Path
-        Folder of the bundle.
+        As for `read_config`.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def bundle_fingerprint(path: Path) -> str:
     Raises
     ------
     MissingInputError
-        The folder or a file is not there.
+        See `bundle_digest`.
     """
     both = _digest(path / CONFIG_FILE) + _digest(path / WEIGHTS_FILE)
     return hashlib.sha256(both.encode()).hexdigest()
@@ -141,7 +141,7 @@ def check_bundle(path: Path) -> BundleConfig:
     Parameters
     ----------
     path : Path
-        Folder of the bundle.
+        As for `read_config`.
 
     Returns
     -------
