@@ -32,6 +32,7 @@ from bids_flairseg.train.job import (
 from bids_flairseg.train.journal import Journal
 from bids_flairseg.train.layers import freeze
 from bids_flairseg.train.network import build, compile_model, published, training_precision
+from bids_flairseg.train.pace import Pace
 from bids_flairseg.train.signals import Signals
 from bids_flairseg.train.state import restore
 from bids_flairseg.train.validation import (
@@ -85,9 +86,8 @@ class _Training:
         self.config = job.bundle_config()
         state = self.keeper.load()
         self.cursor = state[1] if state else Cursor()
-        self.began, self.seconds_before = time.monotonic(), self.cursor.seconds
-        self.rounds_here, self.halt, self.saved = -1, "", time.monotonic()
-        self.paced = self.began
+        self.pace = Pace(self.cursor.seconds)
+        self.halt, self.saved = "", time.monotonic()
 
         device = set_up(job.nthreads, job.device)
         precision = training_precision(self.recipe, self.config, device)
@@ -134,28 +134,14 @@ class _Training:
             before=tuple(self.cursor.before),
             after=tuple(at_threshold(scores, threshold)),
             notes=tuple(self.cursor.notes),
-            seconds=self._seconds(),
+            seconds=self.pace.seconds,
         )
 
     def after_round(self, mean: float, count: int, first: int, loss_before: float) -> None:
-        """Note what a round gave, and whether the epoch has to be left.
-
-        Parameters
-        ----------
-        mean : float
-            Mean loss of the rounds that this process did of the epoch.
-        count : int
-            How many those are.
-        first : int
-            Rounds done by earlier processes.
-        loss_before : float
-            Sum of their losses.
-        """
+        """Note the mean loss of `count` rounds after the first ones, and whether to leave."""
         cursor = self.cursor
         cursor.step, cursor.loss_sum = first + count, loss_before + mean * count
-        self.rounds_here += 1
-        if not self.rounds_here:  # the first round of a process compiles, and tells no pace
-            self.paced = time.monotonic()
+        self.pace.count_round()
         if not math.isfinite(mean):
             self.halt = "nan"
         elif self.signals.received:
@@ -167,7 +153,7 @@ class _Training:
 
     def checkpoint(self) -> None:
         """Write the state, unless it is spoilt."""
-        self.cursor.seconds = self._seconds()
+        self.cursor.seconds = self.pace.seconds
         if not self.keeper.save(self.model, self.cursor):
             self.halt = "nan"
         self.saved = time.monotonic()
@@ -209,7 +195,7 @@ class _Training:
         self.cursor.before = scores
         self.cursor.dice = self.cursor.best_dice = mean_dice(scores) or 0.0
         self.cursor.rows.append({"epoch": 0, "steps": 0, "validation_dice": self.cursor.dice,
-                                 "best_epoch": 0, "minutes": self._seconds() / 60})  # fmt: skip
+                                 "best_epoch": 0, "minutes": self.pace.seconds / 60})  # fmt: skip
 
     def _train_epoch(self) -> None:
         """Do the rounds of the current epoch that are left."""
@@ -243,7 +229,7 @@ class _Training:
                 "learning_rate": float(self.model.optimizer.learning_rate),
                 "validation_dice": cursor.dice if looked else None,
                 "best_epoch": cursor.best_epoch if self.job.validation else cursor.epoch,
-                "minutes": self._seconds() / 60,
+                "minutes": self.pace.seconds / 60,
             }
         )
         self.journal.progress(self._progress(loss), due=True)
@@ -342,22 +328,9 @@ class _Training:
     def _kept_epoch(self) -> int:
         return self.cursor.best_epoch if self._chooses() else self.cursor.epoch
 
-    def _seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.began
-
     def _progress(self, loss: float | None = None) -> Progress:
-        cursor, recipe = self.cursor, self.recipe
-        done = cursor.epoch * cursor.rounds + (cursor.step if loss is None else 0)
-        each = (time.monotonic() - self.paced) / max(self.rounds_here, 1)
-        left = each * (recipe.epochs * cursor.rounds - done)
-        return Progress(
-            epoch=cursor.epoch + (loss is None),
-            epochs=recipe.epochs,
-            step=cursor.step // self.accumulated,
-            steps=cursor.rounds // self.accumulated,
-            loss=loss if loss is not None else cursor.loss_sum / max(cursor.step, 1),
-            dice=cursor.dice,
-            seconds_left=left if self.rounds_here > 0 else None,
+        return self.pace.progress(
+            self.cursor, epochs=self.recipe.epochs, accumulated=self.accumulated, loss=loss
         )
 
 

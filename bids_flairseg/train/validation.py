@@ -22,8 +22,9 @@ LOGGER = logging.getLogger(__name__)
 
 #: Folders of the training that hold the probabilities of held-out cases.
 BEFORE, AFTER = "before", "after"
-# Probabilities are kept for the report in so many steps.
-_STEPS = 250
+# Probabilities are kept for the report in so many steps, rounded down: then a mask at any
+# threshold of two decimals is exactly the one that was scored.
+_STEPS = 200
 _ML = 1000.0
 
 
@@ -101,7 +102,7 @@ def read_kept(folder: Path, name: str) -> NDArray[np.float32] | None:
     Returns
     -------
     probability : ndarray of float32, shape (X, Y, Z), or None
-        To within 0.002; None where they are not there.
+        Rounded down to 0.005; None where they are not there.
     """
     try:
         with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
@@ -136,13 +137,13 @@ def pick_threshold(
         return present, f"The threshold stays at {present:g}, as the recipe says."
     if len(useful) < recipe.threshold_cases:
         return present, (
-            f"The threshold stays at {present:g}: {len(useful)} held-out cases have lesions, and "
+            f"The threshold stays at {present:g}: held-out cases with lesions: {len(useful)}; "
             f"fewer than {recipe.threshold_cases} say too little about it."
         )
     table = np.array([score.curve for score in useful])
     chosen = THRESHOLDS[choose_threshold(table.mean(0))]
     return chosen, (
-        f"The threshold {chosen:g} was chosen on {len(useful)} held-out cases with lesions "
+        f"The threshold {chosen:g} was chosen on held-out cases with lesions: {len(useful)} "
         f"(before: {present:g})."
     )
 
@@ -193,7 +194,7 @@ def _score(case: StoredCase, probability: NDArray[np.float32], config: BundleCon
 def _keep(path: Path, probability: NDArray[np.float32]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        small = np.round(probability * _STEPS).astype(np.uint8)
+        small = np.floor(probability * np.float32(_STEPS)).astype(np.uint8)
         with path.open("wb") as stream:
             np.savez_compressed(stream, probability=small)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from bids_flairseg.train.curves import draw_curves
@@ -11,7 +12,7 @@ from bids_flairseg.train.events import append_scalars
 from bids_flairseg.train.job import Progress
 from bids_flairseg.train.journal import Journal, describe
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"epoch": 0, "steps": 0, "validation_dice": 0.5},
     {"epoch": 1, "steps": 10, "loss": 1.25, "learning_rate": 1e-3, "validation_dice": 0.625},
     {"epoch": 2, "steps": 20, "loss": 0.75, "learning_rate": 5e-4, "validation_dice": None},
