@@ -92,14 +92,21 @@ def save(path: Path, mask: np.ndarray) -> None:
 
 
 def run(root: Path, *more: str) -> str:
-    """Run the command and say how long it took, and how much memory."""
-    before = time.perf_counter()
+    """Run the command and say how long it took, how much of that it computed, and its memory."""
+    before, used = time.perf_counter(), computed()
     command = [sys.executable, "-c", _CALL, str(root / "bids"), str(root / "out"), "group", *more]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     memory = int(done.stdout.split()[-1]) / 1e6
-    return f"{time.perf_counter() - before:.1f} s, {memory:.2f} GB"
+    wall, cpu = time.perf_counter() - before, computed() - used
+    return f"{wall:.1f} s ({cpu:.1f} s CPU), {memory:.2f} GB"
+
+
+def computed() -> float:
+    """Return the CPU seconds of all processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 _CALL = (
