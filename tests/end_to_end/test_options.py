@@ -139,9 +139,9 @@ def test_overwrite_does_all_again_and_the_work_folder_is_cleaned(odd: Finished) 
     assert finish(launch(closed, command.folder)) == (0, "")
     assert all(path.stat().st_mtime_ns > time for path, time in marks.items())
     assert index.stat().st_mtime_ns == before
-    left = {path.name for path in (command.folder / "work").rglob("*") if path.is_file()}
-    assert left <= {"graph.dot", "graph.svg", "keras.json"}
-    assert not outputs(out, "02", "desc-largest_FLAIR.svg").exists()
+    left = list((command.folder / "work").rglob("*"))
+    assert any(path.name.startswith("graph") for path in left)
+    assert not [path for path in left if path.name.startswith("sub-") or path.suffix == ".nii"]
 
 
 def test_the_first_crash_stops_the_run(command: Command, tmp_path: Path) -> None:
