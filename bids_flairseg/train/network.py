@@ -149,6 +149,8 @@ def published(
     raw = [np.array(value) for value in model.get_weights()]
     if int(keras.ops.convert_to_numpy(model.optimizer.variables[0])):  # rounds so far
         model.optimizer.average(model.trainable_variables)
+        # on JAX both now hold one array, which prediction would give away with the weights
+        model.set_weights([np.array(value) for value in model.get_weights()])
     if parent is not None and share:
         for variable, own in zip(model.weights, parent, strict=True):
             value = np.asarray(keras.ops.convert_to_numpy(variable.value))
