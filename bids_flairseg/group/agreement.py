@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -138,13 +138,15 @@ def compare_all(
     return done, problems
 
 
-def model_names(scans: Sequence[ScanResult]) -> dict[str, str]:
+def model_names(scans: Sequence[ScanResult], taken: Collection[str] = ()) -> dict[str, str]:
     """Name the model of every scan, with its digest where one name stands for several.
 
     Parameters
     ----------
     scans : sequence of ScanResult
         Finished scans.
+    taken : collection of str
+        Names of the derivatives, which have to stay apart.
 
     Returns
     -------
@@ -154,12 +156,13 @@ def model_names(scans: Sequence[ScanResult]) -> dict[str, str]:
     digests: dict[str, set[str]] = {}
     for scan in scans:
         digests.setdefault(_model(scan), set()).add(scan.stats.get("model_sha256", ""))
-    return {
-        scan.name: _model(scan)
-        if len(digests[_model(scan)]) == 1
-        else f"{_model(scan)}-{scan.stats.get('model_sha256', '')[:7] or 'unknown'}"
-        for scan in scans
-    }
+    names = {}
+    for scan in scans:
+        name = _model(scan)
+        if len(digests[name]) > 1:
+            name += f"-{scan.stats.get('model_sha256', '')[:7] or 'unknown'}"
+        names[scan.name] = f"{name} (this folder)" if name in taken else name
+    return names
 
 
 def _model(scan: ScanResult) -> str:
@@ -171,7 +174,7 @@ def _plan(
     scans: Sequence[ScanResult], raters: Sequence[Source], models: Sequence[Source]
 ) -> Iterator[Comparison]:
     """List all that can be compared and all that cannot, participant by participant."""
-    names = model_names(scans)
+    names = model_names(scans, {source.name for source in (*raters, *models)})
     own: dict[str, list[ScanResult]] = {}
     for scan in scans:
         own.setdefault(scan.paths.scan.participant, []).append(scan)

@@ -205,7 +205,7 @@ def _write(config: GroupConfig) -> GroupSummary:
     write_table(dataset.output_dir / LESIONS, table.columns, table.rows)
     _write_agreement(config, comparisons)
     write_table(dataset.output_dir / PROBLEMS, PROBLEM_COLUMNS, [item.row() for item in problems])
-    observed = observe_scans(table, groups, model_names(results.scans))
+    observed = observe_scans(table, groups, model_names(results.scans, dataset.derivatives))
     suspects = rank_scans(results.scans, observed, verdicts)
     rows = [suspect.row(rank) for rank, suspect in enumerate(suspects, start=1)]
     write_table(dataset.output_dir / REVIEW, REVIEW_COLUMNS, rows)

@@ -128,14 +128,17 @@ def _volumes(statistics: Sequence[Statistic]) -> list[str]:
 
 def _agreement(statistics: Sequence[Statistic]) -> list[str]:
     sentences = []
-    for row in _pick(statistics, analysis="summary", metric="dice"):
+    own = _pick(statistics, analysis="summary", metric="dice")
+    references = {row.reference for row in own}
+    for row in own:
+        who = "rater" if row.model in references or ":" in row.model else "model"
         interval = ""
         if row.mean_low_a is not None and row.mean_high_a is not None:
             interval = (
                 f" (mean, {row.mean_a:.2f}; 95% CI: {row.mean_low_a:.2f}, {row.mean_high_a:.2f})"
             )
         sentences.append(
-            f"The median Dice score of model {row.model} against reference {row.reference} was "
+            f"The median Dice score of {who} {row.model} against reference {row.reference} was "
             f"{spread_in_words(row)} in {_many(row.n_a, 'scan')}{interval}."
         )
     return sentences
@@ -262,12 +265,13 @@ def _repeats(statistics: Sequence[Statistic]) -> list[str]:
     sentences = []
     own = _pick(statistics, analysis="repeatability")
     for model in dict.fromkeys(row.model for row in own):
-        cv, change = (row for row in own[1:3]) if len(own) >= 3 else (None, None)
-        if cv and change and cv.model == model:
-            sentences.append(
-                f"In {_many(cv.participants_a, 'participant')} with repeated scans the "
-                f"within-subject coefficient of variation of the lesion volume was "
-                f"{cv.effect or 0:.0f}% and the smallest detectable change "
-                f"{change.effect or 0:.2f} ml, real change between the scans included."
-            )
+        rows = {row.effect_name.split(" (")[0]: row for row in own if row.model == model}
+        cv = rows["within-subject coefficient of variation"]
+        change = rows["smallest detectable change"]
+        sentences.append(
+            f"In {_many(cv.participants_a, 'participant')} with repeated scans the "
+            f"within-subject coefficient of variation of the lesion volume was "
+            f"{cv.effect or 0:.0f}% and the smallest detectable change "
+            f"{change.effect or 0:.2f} ml, real change between the scans included."
+        )
     return sentences

@@ -205,6 +205,15 @@ def test_mixed_models_are_told_apart(dataset: DatasetConfig, finish: Finish) -> 
     assert names == {"sub-1": "lesion-aaaaaaa", "sub-2": "lesion-bbbbbbb"}
 
 
+def test_names_stay_apart(dataset: DatasetConfig, finish: Finish) -> None:
+    finish("sub-1")
+    scans = read_results(dataset).scans
+    assert model_names(scans, {"lesion"}) == {"sub-1": "lesion (this folder)"}
+    clash = replace(dataset, derivatives={"consensus": dataset.output_dir})
+    with pytest.raises(UsageError, match="another"):
+        pairs_of(GroupConfig(clash))
+
+
 def test_a_derivative_without_references_is_named(dataset: DatasetConfig, finish: Finish) -> None:
     finish("sub-1")
     path = dataset.derivatives["manual"] / "sub-1/anat/sub-1_desc-brain_mask.nii.gz"
