@@ -6,7 +6,7 @@ import errno
 import fcntl
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -256,12 +256,13 @@ def _write_agreement(config: GroupConfig, comparisons: Sequence[Comparison]) -> 
     output_dir = config.dataset.output_dir
     rows = [comparison.row() for comparison in comparisons]
     write_table(output_dir / AGREEMENT, {**IDENTITY_COLUMNS, **AGREEMENT_COLUMNS}, rows)
-    lesions = [row for comparison in comparisons for row in comparison.lesion_rows()]
+    # never all at once: a large dataset has millions of lesions
+    lesions = (row for comparison in comparisons for row in comparison.lesion_rows())
     write_table(output_dir / DETECTION, {**IDENTITY_COLUMNS, **DETECTION_COLUMNS}, lesions)
 
 
 def write_table(
-    path: Path, columns: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
+    path: Path, columns: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapping[str, Any]]
 ) -> None:
     """Write a table and the file that explains its columns.
 
@@ -271,7 +272,7 @@ def write_table(
         A ``.tsv``; the ``.json`` goes beside it.
     columns : mapping
         Description of each column, in order.
-    rows : sequence of mapping
+    rows : iterable of mapping
         Values by column.
 
     Raises
