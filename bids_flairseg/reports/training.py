@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from bids_flairseg.reports.page import render
 from bids_flairseg.reports.panels import BRAIN_COLOUR, Slice, colour, draw
 from bids_flairseg.reports.views import AXIAL, Grid, Scan, brain_box
+from bids_flairseg.train.cursor import CaseScore
 from bids_flairseg.train.curves import draw_curves
-from bids_flairseg.train.job import CaseScore, FitResult, TrainingJob
+from bids_flairseg.train.job import FitResult, TrainingJob
 from bids_flairseg.train.presets import recipe_keys
 from bids_flairseg.train.result import summarise
 from bids_flairseg.train.store import StoredCase

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import OutputError, UsageError
-from bids_flairseg.train.job import Cursor, TrainingJob, find_difference
+from bids_flairseg.train.cursor import Cursor
+from bids_flairseg.train.job import TrainingJob, find_difference
 from bids_flairseg.train.state import (
     Arrays,
     capture,

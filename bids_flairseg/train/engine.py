@@ -18,17 +18,9 @@ from numpy.typing import NDArray
 
 from bids_flairseg.model.runtime import applied, set_up
 from bids_flairseg.train.checkpoint import Keeper
+from bids_flairseg.train.cursor import CaseScore, Cursor, Progress, mean_dice
 from bids_flairseg.train.feed import choose_micro_batch, naming_memory, open_epoch
-from bids_flairseg.train.job import (
-    CaseScore,
-    Cursor,
-    DivergedError,
-    FitResult,
-    Progress,
-    StoppedError,
-    TrainingJob,
-    mean_dice,
-)
+from bids_flairseg.train.job import DivergedError, FitResult, StoppedError, TrainingJob
 from bids_flairseg.train.journal import Journal
 from bids_flairseg.train.layers import freeze
 from bids_flairseg.train.network import build, compile_model, published, training_precision

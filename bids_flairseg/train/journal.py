@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bids_flairseg.train.cursor import Progress
 from bids_flairseg.train.curves import draw_curves
 from bids_flairseg.train.events import append_scalars
-from bids_flairseg.train.job import Progress
 from bids_flairseg.train.state import write_text
 
 LOGGER = logging.getLogger(__name__)

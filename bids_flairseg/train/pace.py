@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bids_flairseg.train.job import Cursor, Progress
+from bids_flairseg.train.cursor import Cursor, Progress
 
 
 class Pace:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from bids_flairseg.model.bundle import Card, bundle_digest, read_card, read_config, save_bundle
-from bids_flairseg.train.job import CaseScore, FitResult, TrainingJob, mean_dice
+from bids_flairseg.train.cursor import CaseScore, mean_dice
+from bids_flairseg.train.job import FitResult, TrainingJob
 from bids_flairseg.train.store import StoredCase
 
 _METHOD = "Method: Rauschecker et al. 2022, doi:10.1148/ryai.2021200152"

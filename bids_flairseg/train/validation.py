@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bids_flairseg.measure.agreement import dice
 from bids_flairseg.model.predict import Apply, predict
 from bids_flairseg.model.settings import BundleConfig
-from bids_flairseg.train.job import CaseScore
+from bids_flairseg.train.cursor import CaseScore
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.train.scores import THRESHOLDS, choose_threshold
 from bids_flairseg.train.store import StoredCase

@@ -11,7 +11,8 @@ import numpy as np
 
 from bids_flairseg.model.bundle import bundled
 from bids_flairseg.reports.training import render_training, write_training_report
-from bids_flairseg.train.job import CaseScore, FitResult, TrainingJob
+from bids_flairseg.train.cursor import CaseScore
+from bids_flairseg.train.job import FitResult, TrainingJob
 from bids_flairseg.train.validation import AFTER, BEFORE
 from tests.reports.svg import panels_of
 from tests.train.blobs import TINY_CONFIG, tiny_job

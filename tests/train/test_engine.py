@@ -27,14 +27,8 @@ from bids_flairseg.model.bundle import (
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.unet import DUONG2019, UNetConfig, build_unet
 from bids_flairseg.train import checkpoint, engine, feed, journal
-from bids_flairseg.train.job import (
-    CaseScore,
-    DivergedError,
-    FitResult,
-    Progress,
-    StoppedError,
-    TrainingJob,
-)
+from bids_flairseg.train.cursor import CaseScore, Progress
+from bids_flairseg.train.job import DivergedError, FitResult, StoppedError, TrainingJob
 from bids_flairseg.train.layers import LAYERS, freeze, trained_layers
 from bids_flairseg.train.result import save_result
 from bids_flairseg.train.scores import THRESHOLDS

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from bids_flairseg.train.cursor import Progress
 from bids_flairseg.train.curves import draw_curves
 from bids_flairseg.train.events import append_scalars
-from bids_flairseg.train.job import Progress
 from bids_flairseg.train.journal import Journal, describe
 
 ROWS: list[dict[str, Any]] = [
