@@ -98,7 +98,7 @@ def _review(found: Found) -> list[Review]:
     return [
         Review(
             scan=suspect.scan,
-            link=paths[suspect.scan].report.name,
+            link=page.name if (page := paths[suspect.scan].report).exists() else "",
             suspicion=suspect.suspicion,
             reasons=suspect.reasons,
             verdict=suspect.verdict.verdict if suspect.verdict else "",

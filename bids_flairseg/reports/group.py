@@ -40,7 +40,7 @@ class Review:
     Attributes
     ----------
     scan, link : str
-        Its name, and the participant's page.
+        Its name, and the participant's page; empty where there is none.
     suspicion : float
         0 for nothing unusual.
     reasons : tuple of str

@@ -101,7 +101,7 @@ def test_full_device_is_a_memory_error(
 
     monkeypatch.setattr(runtime, "_traced", lambda model: full)
     with pytest.raises(MemoryError, match="does not fit"):
-        runtime._applied(tiny_model)(np.zeros((1, 8, 8, 8, 1), np.float32))
+        runtime.applied(tiny_model)(np.zeros((1, 8, 8, 8, 1), np.float32))
 
 
 def test_hidden_packages_come_back() -> None:

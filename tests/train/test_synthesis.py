@@ -50,7 +50,7 @@ def test_classes_cover_the_brain_and_nothing_else(head: Labels) -> None:
 
 def test_a_pose_without_movement_is_the_identity(head: Labels) -> None:
     still = space.PoseConfig(
-        rotation_deg=0, scale=0, shear=0, shift_mm=0, bend_mm=0, flip=False
+        rotation_deg=0, nod_deg=0, scale=0, shear=0, shift_mm=0, bend_mm=0, flip=False
     )  # fmt: skip
     centre = (np.array(head.shape) - 1) / 2
     where = space.random_coordinates(np.random.default_rng(0), head.shape, 1.0, centre, still)
@@ -117,7 +117,7 @@ def test_a_lesion_example_is_bright_where_its_target_is(head: Labels, kind: str)
         assert image.shape == target.shape == SMALL
         assert np.isfinite(image).all()
         if target.any():  # 0 is the median of the brain as well as the outside
-            assert (image[target > 0] == 0).mean() < 0.02
+            assert (image[target > 0] == 0).mean() < 0.05
         healthy = (image != 0) & (target == 0)
         if target.any():
             contrasts.append(float(np.median(image[target > 0]) - np.median(image[healthy])))
