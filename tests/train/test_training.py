@@ -93,6 +93,7 @@ def test_a_crop_mirrors_image_and_target_together() -> None:
         assert ((crop > 1) == (cut > 0)).all()
 
 
+@pytest.mark.slow
 def test_a_resumed_training_equals_an_unbroken_one(examples: Path, tmp_path: Path) -> None:
     unbroken = pretrain.train(TINY, examples, tmp_path / "a", steps=12)
     pretrain.train(TINY, examples, tmp_path / "b", steps=12, stop_after=6)
@@ -101,6 +102,7 @@ def test_a_resumed_training_equals_an_unbroken_one(examples: Path, tmp_path: Pat
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_second_stage_begins_at_the_averages_and_leaves_the_normalisation(
     examples: Path, tmp_path: Path
 ) -> None:
