@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.model.unet import build_unet
-from bids_flairseg.train.losses import binary_loss, class_loss
+from bids_flairseg.train.losses import binary_loss, careful_loss, class_loss
 from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.recipes import RECIPES, Recipe
 from bids_flairseg.train.state import load_state, read_arrays, save_state, write_arrays
@@ -111,7 +111,8 @@ def compiled(recipe: Recipe, steps: int, *, second_stage: bool = False) -> keras
         Steps over which the learning rate falls to zero.
     second_stage : bool
         Normalise by the averages of the first stage, as in use, instead of by the
-        example at hand: with one example a step both differ.
+        example at hand: with one example a step both differ. Of two classes the
+        entropy counts ten times as much, for probabilities that mean what they say.
 
     Returns
     -------
@@ -132,7 +133,8 @@ def compiled(recipe: Recipe, steps: int, *, second_stage: bool = False) -> keras
         rate, weight_decay=recipe.weight_decay, clipnorm=1.0, use_ema=True,
         ema_momentum=recipe.ema,
     )  # fmt: skip
-    loss = binary_loss if recipe.network.classes == 1 else class_loss
+    binary = careful_loss if second_stage else binary_loss
+    loss = binary if recipe.network.classes == 1 else class_loss
     model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
     return model
 

@@ -166,6 +166,31 @@ def score_lesions(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
     }
 
 
+def voxels_of_brains(
+    model: keras.Model, paths: Sequence[Path]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Yield what a lesion network says of the voxels of each brain, and the truth.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The lesion network.
+    paths : sequence of Path
+        Examples.
+
+    Yields
+    ------
+    probability : ndarray of float32, shape (V,)
+        Of the voxels within the brain.
+    truth : ndarray of bool, shape (V,)
+        Whether they are lesion.
+    """
+    for path in paths:
+        image, target = read_example(path)
+        inside = np.asarray(image) != 0
+        yield probabilities(model, image)[..., 0][inside], np.asarray(target)[inside] > 0
+
+
 def _predictions(
     model: keras.Model, paths: Sequence[Path]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:

@@ -93,7 +93,7 @@ def paint(
     """
     image = tissue_signals(rng, wide=wide)[labels]
     _vary(rng, image, labels, voxel_mm)
-    if rng.random() < 0.5:
+    if rng.random() < 0.7:
         _fill_orbits(rng, image, labels, voxel_mm)
     return _texture(rng, image, voxel_mm)
 
@@ -123,10 +123,10 @@ def _fill_orbits(
     if not eyes.any():
         return
     distance = ndimage.distance_transform_edt(~eyes).astype(np.float32) * 2 * voxel_mm
-    near = stretch(distance, image.shape) < rng.uniform(6, 24)
+    near = stretch(distance, image.shape) < rng.uniform(8, 32)
     fat = near & (labels == _MUSCLE)
     field = smooth_field(rng, image.shape, 10, voxel_mm)
-    image[fat] = rng.uniform(0.6, 2.4) * np.clip(1 + 0.25 * field[fat], 0.2, 2)
+    image[fat] = rng.uniform(0.7, 2.8) * np.clip(1 + 0.25 * field[fat], 0.2, 2)
 
 
 def _texture(rng: Rng, image: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:

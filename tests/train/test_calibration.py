@@ -1,0 +1,41 @@
+"""Calibration: overconfident probabilities become shares, and the network gives them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bids_flairseg.train.calibration import fit_scaling, fold
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(0.4, -0.8), (1.0, 0.0), (1.6, 0.5)])
+def test_the_scaling_that_was_put_in_is_found(slope: float, offset: float) -> None:
+    rng = np.random.default_rng(0)
+    logit = rng.normal(-2, 3, 400_000)
+    truth = rng.random(logit.size) < sigmoid(slope * logit + offset)
+    found = fit_scaling([(sigmoid(logit).astype(np.float32), truth)])
+    assert found == pytest.approx((slope, offset), abs=0.06)
+
+
+def test_examples_without_lesion_do_no_harm() -> None:
+    slope, offset = fit_scaling([(np.full((8, 8, 8), 0.2, np.float32), np.zeros((8, 8, 8), bool))])
+    assert np.isfinite([slope, offset]).all()
+    assert slope > 0
+
+
+def test_a_folded_network_gives_scaled_probabilities() -> None:
+    from bids_flairseg.model.unet import Stage, UNetConfig, build_unet
+
+    stage = Stage(2, 2, 2)
+    model = build_unet(
+        UNetConfig(encoder=(stage,), decoder=(stage,), head=(2,), head_activation="linear")
+    )
+    image = np.random.default_rng(0).normal(size=(1, 8, 8, 8, 1)).astype(np.float32)
+    before = np.asarray(model(image, training=False))
+    fold(model, 0.5, -0.3)
+    logit = np.log(before / (1 - before))
+    np.testing.assert_allclose(model(image, training=False), sigmoid(0.5 * logit - 0.3), atol=1e-5)
