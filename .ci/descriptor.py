@@ -1,7 +1,14 @@
 """Write descriptor.json, the Boutiques description of the command, from its own parser.
 
-`bosh validate --bids` wants three things: the folder for results is made on the command line,
-participants and sessions come first, and that folder may be named by a text or by a file.
+`bosh validate --bids` wants four things: the folder for results is made on the command line,
+participants and sessions come first, that folder may be named by a text or by a file, and it is
+the only output. So there is a second descriptor, platforms/boutiques/files/descriptor.json, that
+names the files in it as well.
+
+Options have no default values here: Boutiques would put them all on every command line, those of
+a training on that of a segmentation too. Their descriptions say what holds without them. The
+modes disable what belongs to others; bosh 0.5 does not look at that, but refuses an option of a
+training without a mode, and flairseg itself refuses what is left.
 """
 
 from __future__ import annotations
@@ -13,14 +20,93 @@ from pathlib import Path
 from typing import Any
 
 from bids_flairseg import __version__
+from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.parser import build_parser
 from bids_flairseg.values import ANALYSIS_LEVELS
 
-TARGET = Path(__file__).resolve().parent.parent / "descriptor.json"
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "descriptor.json"
+FILES_TARGET = ROOT / "platforms" / "boutiques" / "files" / "descriptor.json"
 LEFT_OUT = {"help", "version"}
 FIRST = ["bids_dir", "output_dir", "analysis_level", "participant_label", "session_label"]
 DEPENDS_ON_THE_MACHINE = {"nprocs"}
-IS_FILE = {"bids_dir", "model", "anatomy_model", "bids_filter_file", "nipype_plugin_file"}
+IS_FILE = {
+    "bids_dir",
+    "model",
+    "anatomy_model",
+    "bids_filter_file",
+    "nipype_plugin_file",
+    "mask_names",
+}
+#: What the modes that do not train, or train in one way only, have no use for.
+CROSSVAL_ONLY = ["from_scratch", "folds", "fold"]
+SINGLE_TRAINING = ["train_count", "train_fraction", "repeats"]
+ANY_TRAINING = [
+    "raters",
+    "label_value",
+    "dry_run",
+    "also_train_on",
+    "recipe",
+    "set",
+    "checkpoint_minutes",
+    "bundle_name",
+    "share_ids",
+]
+MODE_DISABLES = {
+    "predict": ["layers", *ANY_TRAINING, *SINGLE_TRAINING, *CROSSVAL_ONLY],
+    "train": ["layers", *CROSSVAL_ONLY],
+    "finetune": CROSSVAL_ONLY,
+    "crossval": SINGLE_TRAINING,
+}
+DISABLES = {"fold": SINGLE_TRAINING, "from_scratch": ["layers"]}
+SHARED_PLACE = (
+    "; for platforms that choose folders as files. bosh itself loses it, because two inputs share "
+    "its place on the command line: give it the folder as output_dir"
+)
+GROUPS = [
+    {
+        "id": "output",
+        "name": "output",
+        "description": "Where results go: a new folder, or one that is there.",
+        "members": ["output_dir", "output_dir_existing"],
+        "mutually-exclusive": True,
+        "one-is-required": True,
+    },
+    {
+        "id": "amount",
+        "name": "amount of training data",
+        "description": "A number of participants or a share of them.",
+        "members": ["train_count", "train_fraction"],
+        "mutually-exclusive": True,
+    },
+]
+RESULTS = {
+    "id": "results",
+    "name": "results",
+    "description": "BIDS derivative dataset: masks, tables, reports",
+    "path-template": "[OUTPUT_DIR]",
+    "optional": False,
+}
+#: What CBRAIN reads; docs/platforms.md says what each entry does and where that is written.
+CBRAIN = {
+    "cbrain:readonly-input-files": True,
+    "cbrain:integrator_modules": {
+        "BoutiquesFileTypeVerifier": {"bids_dir": ["BidsDataset", "BidsSubject"]},
+        "BoutiquesBidsSingleSubjectMaker": {
+            "dataset_input_id": "bids_dir",
+            "subjects_input_id": "participant_label",
+            "keep_sub_prefix": False,
+        },
+        "BoutiquesOutputFilenameRenamer": {"output_dir": ["bids_dir", "results"]},
+        "BoutiquesInputValueFixer": {
+            "analysis_level": "participant",
+            "output_dir_existing": None,
+            "bids_database_dir": None,
+            "nipype_plugin_file": None,
+            "work_dir": "work",
+        },
+    },
+}
 IS_FLAG = (argparse._StoreTrueAction, argparse._CountAction)
 ERROR_CODES = {
     1: "Some scan failed; the others are done",
@@ -65,8 +151,12 @@ def describe(action: argparse.Action) -> dict[str, Any]:
         entry["list"] = True
     if choices:
         entry["value-choices"] = list(choices)
-    if action.default not in (None, [], False, 0) and action.dest not in DEPENDS_ON_THE_MACHINE:
-        entry["default-value"] = action.default
+    if action.dest == "mode":
+        entry["value-disables"] = MODE_DISABLES
+    if action.dest in MODE_DISABLES["predict"]:
+        entry["requires-inputs"] = ["mode"]
+    if action.dest in DISABLES:
+        entry["disables-inputs"] = DISABLES[action.dest]
     if action.dest in DEPENDS_ON_THE_MACHINE:
         entry["description"] = (action.help or "").partition(" (default")[0]
     return entry
@@ -81,6 +171,7 @@ def describe_inputs() -> list[dict[str, Any]]:
     inputs[position]["optional"] = True
     existing = {**inputs[position], "id": "output_dir_existing", "type": "File"}
     existing["name"] = "existing output dir"
+    existing["description"] += SHARED_PLACE
     return [*inputs[: position + 1], existing, *inputs[position + 1 :]]
 
 
@@ -96,39 +187,65 @@ def build_descriptor() -> dict[str, Any]:
         "tool-version": __version__,
         "schema-version": "0.5",
         "command-line": f"mkdir -p [OUTPUT_DIR]; flairseg {keys}",
+        "container-image": {"type": "docker", "image": f"flairseg:{__version__}"},
         "inputs": inputs,
-        "groups": [
-            {
-                "id": "output",
-                "name": "output",
-                "members": ["output_dir", "output_dir_existing"],
-                "mutually-exclusive": True,
-                "one-is-required": True,
-            }
-        ],
-        "output-files": [
-            {
-                "id": "results",
-                "name": "results",
-                "description": "BIDS derivative dataset: masks, tables, reports",
-                "path-template": "[OUTPUT_DIR]",
-                "optional": False,
-            }
-        ],
+        "groups": GROUPS,
+        "output-files": [RESULTS],
         "error-codes": [{"code": code, "description": text} for code, text in ERROR_CODES.items()],
-        "tags": {"domain": ["neuroinformatics", "bids", "mri"]},
+        "suggested-resources": {"cpu-cores": 4, "ram": 8, "disk-space": 1, "nodes": 1},
+        "tags": {
+            "domain": ["neuroinformatics", "bids", "mri"],
+            "modality": ["FLAIR"],
+            "purpose": ["segmentation", "white matter hyperintensities", "lesions"],
+        },
+        "custom": CBRAIN,
     }
 
 
+def describe_files() -> list[dict[str, Any]]:
+    """Describe the files of one scan, with and without sessions, and the page of a participant.
+
+    A name of several scans (acq-, run-) matches as well, so each is a list.
+    """
+    found = []
+    for kind, output in load_spec().outputs.items():
+        fixed = "".join(
+            f"_{key}-{'*' if value.startswith('{') else value}"
+            for key, value in output.entities.items()
+        )
+        name = f"sub-*{fixed}_{output.suffix}{output.extension}"
+        for where, folder in (("", "sub-*/anat"), ("_of_sessions", "sub-*/ses-*/anat")):
+            found.append(
+                {
+                    "id": kind + where,
+                    "name": (kind + where).replace("_", " "),
+                    "description": output.description,
+                    "path-template": f"[OUTPUT_DIR]/{folder}/{name}",
+                    "list": True,
+                    "optional": True,
+                }
+            )
+    page = {**RESULTS, "id": "report", "name": "report", "list": True, "optional": True}
+    page |= {"description": "Report of a participant", "path-template": "[OUTPUT_DIR]/sub-*.html"}
+    return [*found, page]
+
+
+def build_files_descriptor() -> dict[str, Any]:
+    """Describe the command once more, with every file that it writes."""
+    whole = build_descriptor()
+    return {**whole, "output-files": [RESULTS, *describe_files()]}
+
+
 def main() -> int:
-    """Write the file, or with --check compare it."""
-    text = json.dumps(build_descriptor(), indent=2) + "\n"
-    if "--check" in sys.argv[1:]:
-        if TARGET.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{TARGET.name} differs from the parser. Write it anew: make descriptor")
-        return 1
-    TARGET.write_text(text, encoding="utf-8")
+    """Write both files, or with --check compare them."""
+    for target, content in ((TARGET, build_descriptor()), (FILES_TARGET, build_files_descriptor())):
+        text = json.dumps(content, indent=2) + "\n"
+        if "--check" not in sys.argv[1:]:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        elif not target.is_file() or target.read_text(encoding="utf-8") != text:
+            print(f"{target.relative_to(ROOT)} differs from the parser. Write it: make descriptor")
+            return 1
     return 0
 
 
