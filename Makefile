@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data/made
 OUT ?= demo-data/$(shell basename "$(BIDS)")
-CODE := bids_flairseg tests benchmarks .ci
+CODE := bids_flairseg tests benchmarks platforms .ci
 
 .PHONY: demo test lint format descriptor clean
 .DEFAULT_GOAL := demo
