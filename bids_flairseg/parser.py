@@ -89,7 +89,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     _check_paths(arguments)
     if arguments.mode != "predict" and arguments.analysis_level != "participant":
         raise UsageError(f"--mode {arguments.mode} belongs to the participant level.")
-    if arguments.mode != "predict":
+    if arguments.analysis_level == "participant":
         training_options.check_training(arguments)
     if arguments.omp_nthreads is None:
         arguments.omp_nthreads = min(arguments.nprocs, 8)

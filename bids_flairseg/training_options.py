@@ -39,6 +39,7 @@ def _add_labels(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--label-value",
         nargs="+",
+        action="extend",
         type=values.number(int, 1),
         default=[],
         metavar="N",
@@ -52,6 +53,7 @@ def _add_labels(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--also-train-on",
         nargs="+",
+        action="extend",
         type=dataset,
         default=[],
         metavar="BIDS_DIR=LABELS",
@@ -72,6 +74,7 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         "--set",
         "--recipe-set",
         nargs="+",
+        action="extend",
         type=setting,
         default=[],
         metavar="KEY=VALUE",
@@ -200,6 +203,8 @@ def check_training(arguments: argparse.Namespace) -> None:
         Two of them do.
     """
     mode = arguments.mode
+    if arguments.dry_run and mode == "predict":
+        raise UsageError("--dry-run belongs to --mode train, finetune and crossval.")
     if arguments.fold is not None and mode != "crossval":
         raise UsageError(f"--fold {arguments.fold} belongs to --mode crossval, not to {mode}.")
     if arguments.fold is not None and arguments.fold > arguments.folds:

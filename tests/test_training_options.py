@@ -28,8 +28,8 @@ def test_choices_are_those_of_the_code_behind() -> None:
 def test_options_become_settings(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     arguments = parse_arguments([
-        *words, "--mode", "finetune", "--set", "epochs=3", "learning-rate=1e-3", "--label-value",
-        "3", "1", "3", "--also-train-on", str(tmp_path / "other"), "--layers", "first+last",
+        *words, "--mode", "finetune", "--set", "epochs=3", "--set", "learning-rate=1e-3",
+        "--label-value", "3", "1", "--label-value", "3", "--also-train-on", str(tmp_path / "other"), "--layers", "first+last",
         "--train-fraction", "0.5", "--repeats", "2", "--bundle-name", "site-B",
     ])  # fmt: skip
     train = train_config(arguments)
@@ -54,6 +54,7 @@ def test_what_training_begins_with(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--dry-run"], "--dry-run belongs to --mode train"),
         (["--mode", "finetune", "--fold", "1"], "belongs to --mode crossval"),
         (["--mode", "crossval", "--fold", "4"], "expected 1 to 3"),
         (["--mode", "finetune", "--from-scratch"], "belongs to --mode crossval"),

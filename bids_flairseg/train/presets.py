@@ -192,7 +192,7 @@ def load_recipe(
         The same for a key of `overrides`.
     """
     path = _find(name_or_path)
-    values = _read(path, fine_tuning=fine_tuning) | {"name": path.stem}
+    values = {"name": path.stem} | _read(path, fine_tuning=fine_tuning)
     try:
         given = {key: _parse(key, text) for key, text in (overrides or {}).items()}
         return SiteRecipe(**values | given)

@@ -44,6 +44,8 @@ def test_a_value_of_the_command_line_wins_over_file_and_base(tmp_path: Path) -> 
     assert recipe.patch == load_recipe("quick").patch
     assert load_recipe(file, fine_tuning=True).epochs == 2
     assert recipe.name == "my"
+    file.write_text('name = "ours"\nbase = "quick"\n')
+    assert load_recipe(file).name == "ours"
 
 
 def test_an_unknown_key_is_told_with_the_nearest_one(tmp_path: Path) -> None:
