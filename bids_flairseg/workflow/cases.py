@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -235,25 +235,26 @@ def _note(plan: Plan, source: Source, case: LabelledScan, failure: str) -> Prepa
     return PreparedCase(case, row, folder, own=not source.prefix)
 
 
-def take_participants(locks: ParticipantLocks, cases: Sequence[LabelledScan]) -> None:
-    """Wait until no other run works on the participants of some cases.
+def take_participants(locks: ParticipantLocks, participants: Iterable[str]) -> None:
+    """Wait until no other run works on some participants.
 
-    Folds that run as parallel jobs prepare the same cases: the first one does it.
+    Folds that run as parallel jobs prepare the same cases: the first one does it. All take
+    them in the same order and wait for the next one before they take more, so that no two
+    runs wait for each other.
 
     Parameters
     ----------
     locks : ParticipantLocks
         Of the output folder.
-    cases : sequence of LabelledScan
-        Whose participants are taken, until the locks are closed.
+    participants : iterable of str
+        Labels of all that the run needs; they are taken until the locks are closed.
     """
-    waiting = dict.fromkeys(case.scan.participant for case in cases if case.labels)
+    waiting = sorted(set(participants))
     told = False
-    while True:
-        for label in [label for label in waiting if locks.take(label)]:
-            del waiting[label]
-        if not waiting:
-            break
+    while waiting:
+        if locks.take(waiting[0]):
+            del waiting[0]
+            continue
         if not told:
             LOGGER.info("waiting for another run that works on %s", enumerate_some(waiting))
             told = True

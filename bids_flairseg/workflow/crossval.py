@@ -21,8 +21,9 @@ from bids_flairseg.nodes.derivatives import read_fingerprint
 from bids_flairseg.preprocess.image import load_grid
 from bids_flairseg.preprocess.mask import label_on_grid
 from bids_flairseg.train.raters import combine
-from bids_flairseg.workflow.cases import PreparedCase
+from bids_flairseg.workflow.cases import PreparedCase, take_participants
 from bids_flairseg.workflow.execute import choose_executor
+from bids_flairseg.workflow.locks import ParticipantLocks
 from bids_flairseg.workflow.models import read_models
 from bids_flairseg.workflow.pages import Pages, find_crash_files
 from bids_flairseg.workflow.record import Record
@@ -76,7 +77,12 @@ def segment_fold(
     models, executor = read_models(own.segment), choose_executor(own)
     plan = replace(make_plan(own, models), folder=run_folder(config.dataset))
     prepare_output_dir(output_dir, dataset_info(own, models))
-    with session(own, record, executor) as (crew, locks):
+    with (
+        # other folds prepare the same scans in the same work folder
+        ParticipantLocks(log_dir(config.dataset.output_dir)) as shared,
+        session(own, record, executor) as (crew, locks),
+    ):
+        take_participants(shared, (scan.participant for scan in scans))
         for folder in (output_dir, log_dir(output_dir)):
             remove_stale(folder, before=started)
         rows = open_rows(scans, plan, locks)

@@ -130,8 +130,10 @@ def _prepare(run: _Run) -> list[PreparedCase]:
     prepare_output_dir(run.config.dataset.output_dir, dataset_info(run.config, run.models))
     cases: list[PreparedCase] = []
     with session(run.config, run.record, executor) as (crew, locks):
+        take_participants(
+            locks, (one.scan.participant for _, each in found for one in each if one.labels)
+        )
         for source, labelled in found:
-            take_participants(locks, labelled)
             plan = run.plan if not source.prefix else replace(run.plan, folder=None)
             cases += prepare_cases(
                 plan, source, labelled, executor=executor, crew=crew, console=run.console

@@ -125,16 +125,17 @@ def test_a_full_disk_is_no_fault_of_a_case(plan: Plan, monkeypatch: pytest.Monke
         prepare(plan, Failure("the disk is full", StorageError.exit_code), monkeypatch)
 
 
-def test_a_run_waits_for_another_one_on_the_same_participants(
+def test_a_run_waits_for_another_one_before_it_takes_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = iter([False, True])
+    asked: list[str] = []
     with ParticipantLocks(tmp_path) as locks:
-        monkeypatch.setattr(locks, "take", lambda _: next(answers))
+        monkeypatch.setattr(locks, "take", lambda label: asked.append(label) or len(asked) != 2)
         monkeypatch.setattr(module, "_WAIT_S", 0.0)
         with caplog.at_level("INFO", logger="bids_flairseg"):
-            take_participants(locks, [CASE, UNLABELLED])
-    assert "waiting for another run that works on 1" in caplog.text
+            take_participants(locks, ["3", "1", "2", "1"])
+    assert asked == ["1", "2", "2", "3"]  # in order, or two runs would wait for each other
+    assert "waiting for another run that works on 2, 3" in caplog.text
 
 
 def test_the_table_sums_up_and_has_the_notes() -> None:
