@@ -91,7 +91,6 @@ RESULTS = {
 CBRAIN = {
     "cbrain:readonly-input-files": True,
     "cbrain:integrator_modules": {
-        "BoutiquesFileTypeVerifier": {"bids_dir": ["BidsDataset", "BidsSubject"]},
         "BoutiquesBidsSingleSubjectMaker": {
             "dataset_input_id": "bids_dir",
             "subjects_input_id": "participant_label",

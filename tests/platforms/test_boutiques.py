@@ -108,7 +108,7 @@ def test_groups_conditions_and_cbrain_name_inputs_that_exist() -> None:
     for disabled in inputs["mode"]["value-disables"].values():
         named |= set(disabled)
     modules = descriptor["custom"]["cbrain:integrator_modules"]
-    named |= {*modules["BoutiquesFileTypeVerifier"], *modules["BoutiquesInputValueFixer"]}
+    named |= set(modules["BoutiquesInputValueFixer"])
     named |= {
         value
         for key, value in modules["BoutiquesBidsSingleSubjectMaker"].items()
