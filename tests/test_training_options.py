@@ -30,7 +30,8 @@ def test_options_become_settings(words: list[str], tmp_path: Path) -> None:
     arguments = parse_arguments([
         *words, "--mode", "finetune", "--set", "epochs=3", "--set", "learning-rate=1e-3",
         "--label-value", "3", "1", "--label-value", "3", "--also-train-on",
-        str(tmp_path / "other"), "--layers", "first+last", "--train-fraction", "0.5", "--repeats", "2", "--bundle-name", "site-B",
+        str(tmp_path / "other"), "--layers", "first+last", "--train-fraction", "0.5",
+        "--repeats", "2", "--bundle-name", "site-B",
     ])  # fmt: skip
     train = train_config(arguments)
     assert train.overrides == {"epochs": "3", "learning_rate": "1e-3"}

@@ -7,6 +7,7 @@ A case is three files: ``NAME_image.npy`` (float16), ``NAME_target.npy`` (uint8)
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,6 +111,7 @@ def write_case(folder: Path, case: StoredCase) -> Path:
         The disk is full, or the folder cannot be written.
     """
     last = folder / f"{case.name}.json"
+    image, target = np.asarray(case.image, np.float16), np.asarray(case.target, np.uint8)
     content = {
         "format": _FORMAT,
         "name": case.name,
@@ -120,12 +122,14 @@ def write_case(folder: Path, case: StoredCase) -> Path:
         "grid_shape": list(case.grid_shape),
         "affine": np.asarray(case.affine).tolist(),
         "facts": dict(case.facts),
+        # so that whoever looks at this file alone sees that an image or a label has changed
+        "sha256": hashlib.sha256(image.tobytes() + target.tobytes()).hexdigest(),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         last.unlink(missing_ok=True)
-        _write(folder / f"{case.name}_image.npy", np.asarray(case.image, np.float16))
-        _write(folder / f"{case.name}_target.npy", np.asarray(case.target, np.uint8))
+        _write(folder / f"{case.name}_image.npy", image)
+        _write(folder / f"{case.name}_target.npy", target)
         temporary = last.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(content), encoding="utf-8")
         temporary.replace(last)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shlex
 import shutil
@@ -16,9 +14,9 @@ from rich.console import Console
 
 from bids_flairseg.bids.atomic import write_json, write_tsv
 from bids_flairseg.bids.description import prepare_output_dir
+from bids_flairseg.bids.outputs import log_dir
 from bids_flairseg.config import RunConfig, TrainConfig
-from bids_flairseg.errors import FlairsegError
-from bids_flairseg.model.bundle import BundleConfig, bundle_digest, check_bundle
+from bids_flairseg.model.bundle import BundleConfig
 from bids_flairseg.train.checks import case_table, check_number, find_problems, require_usable
 from bids_flairseg.train.folds import hold_out, make_folds, take
 from bids_flairseg.train.job import scratch_config
@@ -35,16 +33,22 @@ from bids_flairseg.workflow.cases import (
 from bids_flairseg.workflow.crossval import report_folds, segment_fold
 from bids_flairseg.workflow.environment import environment, worker_variables
 from bids_flairseg.workflow.execute import choose_executor
+from bids_flairseg.workflow.locks import ParticipantLocks
 from bids_flairseg.workflow.models import Models, read_models
 from bids_flairseg.workflow.record import Record
 from bids_flairseg.workflow.run import dataset_info, make_plan, session
 from bids_flairseg.workflow.scan import Plan, run_folder
+from bids_flairseg.workflow.trained import (
+    TASK_FILE,
+    is_trained,
+    keep_beside,
+    model_name,
+    refuse_parent,
+    task_digest,
+)
 from bids_flairseg.workflow.trainer import Task, run_task
 
 LOGGER = logging.getLogger(__name__)
-
-_TASK_FILE = "training.json"
-_LEFT_BESIDE = ("history.tsv", "curve.svg", "training.log", "report.html", "events.out.*")
 
 
 @dataclass(frozen=True)
@@ -175,22 +179,12 @@ def _train(run: _Run, cases: Sequence[PreparedCase], *, seed: int) -> str:
     if count is not None:
         chosen = set(take(_open(own), count=count, seed=seed))
         own = [case for case in own if case.row.name in chosen]
-    name = _name(run)
+    name = model_name(run.train, parent=run.models.lesion.config.name, recipe=run.recipe.name)
     if run.train.repeats > 1:
         name += f"-seed{seed}"
     more = [case for case in cases if not case.own and case.row.usable]
     _train_on(run, own, more, name=name, seed=seed)
     return name
-
-
-def _name(run: _Run) -> str:
-    """Make the name of the model unless the user gave one."""
-    if run.train.bundle_name:
-        return run.train.bundle_name
-    if not run.train.begins_with_bundle:
-        return f"trained-{run.recipe.name}"
-    layers = run.train.layers.replace("+", "-")
-    return f"{run.models.lesion.config.name}-finetuned-{layers}"[:48]
 
 
 def _train_on(
@@ -203,6 +197,7 @@ def _train_on(
 ) -> Path:
     """Train on some cases, or see that it was done before; return the bundle."""
     bundle = _models_dir(run) / name
+    refuse_parent(bundle, run.config.segment.model)
     _, held = hold_out(_open(own), share=run.recipe.hold_out, seed=seed)
     used = [case for case in own if case.row.name not in held]
     task = Task(
@@ -225,12 +220,14 @@ def _train_on(
         share_ids=run.train.share_ids,
         command=_command(run),
     )
-    digest = _digest(task, [*own, *more])
-    if not run.config.overwrite and _is_done(bundle, digest):
-        LOGGER.info("%s: done already, on the same cases with the same recipe", name)
-        return bundle
-    folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
-    _run(run, replace(task, folder=folder), digest)
+    digest = task_digest(task, [*own, *more])
+    with ParticipantLocks(log_dir(run.config.dataset.output_dir)) as locks:
+        take_participants(locks, [f"models/{name}"])  # another run may be training it
+        if not run.config.overwrite and is_trained(bundle, digest):
+            LOGGER.info("%s: done already, on the same cases with the same recipe", name)
+            return bundle
+        folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
+        _run(run, replace(task, folder=folder), digest)
     return bundle
 
 
@@ -249,15 +246,14 @@ def _command(run: _Run) -> str:
 def _run(run: _Run, task: Task, digest: str) -> None:
     """Train, and leave what was found beside the bundle."""
     LOGGER.info("%s: training; log and checkpoints: %s", task.name, task.folder)
+    if run.config.overwrite and (task.folder / TASK_FILE).exists():
+        shutil.rmtree(task.folder)  # it came to its end; one that did not is gone on with
     cache = run.config.dataset.work_dir / "cache"
     cache.mkdir(exist_ok=True)
     with environment(worker_variables(run.config.resources, cache)):
         summary = run_task(task, run.record.folder / "training.log", run.console)
-    beside = task.bundle / "training"
-    beside.mkdir(exist_ok=True)
-    for path in (path for name in _LEFT_BESIDE for path in task.folder.glob(name)):
-        shutil.copyfile(path, beside / path.name)
-    write_json(beside / _TASK_FILE, {"digest": digest, **summary})
+    keep_beside(task, digest)
+    write_json(task.folder / TASK_FILE, summary)
     _tell(task.name, summary)
 
 
@@ -278,37 +274,12 @@ def _tell(name: str, summary: dict[str, Any]) -> None:
         LOGGER.info("%s: held out: %s: Dice %s%.3f", name, score["name"], old, score["dice"])
 
 
-def _digest(task: Task, cases: Sequence[PreparedCase]) -> str:
-    """Condense all that decides about the result of a training."""
-    content = {
-        "recipe": asdict(task.recipe),
-        "parent": bundle_digest(task.parent) if task.parent else None,
-        "config": task.config.to_dict(),
-        "layers": task.layers,
-        "seed": task.seed,
-        "train": sorted(name for _, name in task.train),
-        "validation": sorted(name for _, name in task.validation),
-        "cases": sorted(case.digest for case in cases),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _is_done(bundle: Path, digest: str) -> bool:
-    """Tell whether a bundle is there, and whether it came from the same training."""
-    try:
-        known = json.loads((bundle / "training" / _TASK_FILE).read_text(encoding="utf-8"))
-        check_bundle(bundle)
-    except (OSError, ValueError, FlairsegError):
-        return False
-    return bool(known.get("digest") == digest)
-
-
 def _cross_validate(run: _Run, cases: Sequence[PreparedCase]) -> int:
     """Train without each fold and segment it; the same cases with the bundle as it is."""
     own = [case for case in cases if case.own and case.row.usable]
     more = [case for case in cases if not case.own and case.row.usable]
     folds = make_folds(_open(own), folds=run.train.folds, seed=run.config.random_seed)
-    name = _name(run)
+    name = model_name(run.train, parent=run.models.lesion.config.name, recipe=run.recipe.name)
     root = run.config.dataset.output_dir
     targets = {"crossval-base": run.config.segment.model} if run.train.begins_with_bundle else {}
     codes = []

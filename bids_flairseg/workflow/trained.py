@@ -1,0 +1,147 @@
+"""Bundles that trainings leave: their names, whether one is there already, what lies beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bids_flairseg import __version__
+from bids_flairseg.bids.atomic import write_json
+from bids_flairseg.config import TrainConfig
+from bids_flairseg.errors import FlairsegError, UsageError
+from bids_flairseg.model.bundle import bundle_digest, check_bundle
+from bids_flairseg.workflow.cases import PreparedCase
+from bids_flairseg.workflow.trainer import Task
+
+#: Says in a bundle from which training it came, and in a work folder that the training ended.
+TASK_FILE = "training.json"
+#: What comes along with a bundle; none of it names a participant.
+_BESIDE = ("history.tsv", "curve.svg", "training.log", "events.out.*")
+_REPORT = "report.html"
+_LONGEST = 48
+
+
+def model_name(train: TrainConfig, *, parent: str, recipe: str) -> str:
+    """Make the name of a model unless the user gave one.
+
+    Parameters
+    ----------
+    train : TrainConfig
+        What is asked for.
+    parent, recipe : str
+        Names of the bundle of ``--model`` and of the recipe.
+
+    Returns
+    -------
+    str
+        Letters, digits and ``._+-``, at most 48.
+    """
+    if train.bundle_name:
+        return train.bundle_name
+    if not train.begins_with_bundle:
+        return f"trained-{re.sub(r'[^A-Za-z0-9._+-]', '-', recipe)}"[:_LONGEST]
+    ending = f"-finetuned-{train.layers.replace('+', '-')}"
+    return parent[: _LONGEST - len(ending)] + ending
+
+
+def refuse_parent(bundle: Path, parent: Path) -> None:
+    """Make sure that a training does not overwrite the bundle it begins with.
+
+    Parameters
+    ----------
+    bundle, parent : Path
+        Where the result goes, and ``--model``.
+
+    Raises
+    ------
+    UsageError
+        They are the same.
+    """
+    if bundle.resolve() == parent.resolve():
+        raise UsageError(
+            f"{bundle}: expected another place for the result than the bundle of --model. "
+            "Name the result by --bundle-name."
+        )
+
+
+def task_digest(task: Task, cases: Sequence[PreparedCase]) -> str:
+    """Condense all that decides about the result of a training.
+
+    Parameters
+    ----------
+    task : Task
+        The training.
+    cases : sequence of PreparedCase
+        All that it trains on or holds out.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal, the version of flairseg included.
+    """
+    content = {
+        "version": __version__,
+        "recipe": asdict(task.recipe),
+        "parent": bundle_digest(task.parent) if task.parent else None,
+        "config": task.config.to_dict(),
+        "layers": task.layers,
+        "seed": task.seed,
+        "train": sorted(name for _, name in task.train),
+        "validation": sorted(name for _, name in task.validation),
+        "cases": sorted(case.digest for case in cases),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_trained(bundle: Path, digest: str) -> bool:
+    """Tell whether a bundle is there, and whether it came from a training.
+
+    Parameters
+    ----------
+    bundle : Path
+        Its folder.
+    digest : str
+        What `task_digest` gives.
+
+    Returns
+    -------
+    bool
+        Whether there is nothing to do.
+    """
+    try:
+        known = json.loads((bundle / "training" / TASK_FILE).read_text(encoding="utf-8"))
+        check_bundle(bundle)
+        return bool(known == _mark(bundle, digest))
+    except (OSError, ValueError, FlairsegError):
+        return False
+
+
+def keep_beside(task: Task, digest: str) -> None:
+    """Copy what a training tells of itself into its bundle, and its report next to that.
+
+    The report shows participants and their images, which whoever gets the bundle need not see.
+
+    Parameters
+    ----------
+    task : Task
+        The training, at its end.
+    digest : str
+        What `task_digest` gives.
+    """
+    beside = task.bundle / "training"
+    beside.mkdir(exist_ok=True)
+    for path in (path for name in _BESIDE for path in task.folder.glob(name)):
+        shutil.copyfile(path, beside / path.name)
+    if (task.folder / _REPORT).exists():
+        shutil.copyfile(task.folder / _REPORT, task.bundle.parent / f"{task.name}-{_REPORT}")
+    write_json(beside / TASK_FILE, _mark(task.bundle, digest))
+
+
+def _mark(bundle: Path, digest: str) -> dict[str, str]:
+    """Return what says that these weights came from this training."""
+    return {"digest": digest, "weights_sha256": bundle_digest(bundle)}

@@ -1,0 +1,72 @@
+"""Bundles of trainings: names, what counts as done, and what may leave the house with them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bids_flairseg.config import TrainConfig
+from bids_flairseg.errors import UsageError
+from bids_flairseg.model.bundle import bundled, read_config
+from bids_flairseg.train.presets import SiteRecipe
+from bids_flairseg.workflow.trained import is_trained, keep_beside, model_name, refuse_parent
+from bids_flairseg.workflow.trainer import Task
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    folder, bundle = tmp_path / "work", tmp_path / "models" / "ours"
+    folder.mkdir()
+    for name in ("history.tsv", "report.html"):
+        (folder / name).write_text("sub-01" if name == "report.html" else "epoch")
+    shutil.copytree(bundled("lesion"), bundle)
+    return Task(
+        folder=folder,
+        train=(),
+        validation=(),
+        recipe=SiteRecipe(),
+        parent=None,
+        config=read_config(bundle),
+        layers="all",
+        seed=0,
+        name="ours",
+        bundle=bundle,
+    )
+
+
+def test_a_bundle_counts_only_for_the_training_and_the_weights_it_came_from(task: Task) -> None:
+    assert not is_trained(task.bundle, "a")
+    keep_beside(task, "a")
+    assert is_trained(task.bundle, "a")
+    assert not is_trained(task.bundle, "b")
+    mark = task.bundle / "training" / "training.json"
+    mark.write_text(mark.read_text().replace("weights_sha256", "x"))
+    assert not is_trained(task.bundle, "a")
+
+
+def test_what_shows_participants_stays_out_of_the_bundle(task: Task) -> None:
+    keep_beside(task, "a")
+    beside = {path.name: path.read_text() for path in (task.bundle / "training").iterdir()}
+    assert beside.keys() == {"history.tsv", "training.json"}
+    assert not any("sub-" in text for text in beside.values())
+    assert (task.bundle.parent / "ours-report.html").read_text() == "sub-01"
+
+
+def test_names_tell_layers_apart_and_are_names() -> None:
+    names = {
+        model_name(TrainConfig("finetune", layers=layers), parent="p" * 60, recipe="default")
+        for layers in ("first", "all", "first+last")
+    }
+    assert len(names) == 3
+    assert max(map(len, names)) == 48
+    assert model_name(TrainConfig("train"), parent="p", recipe="../my own") == "trained-..-my-own"
+    assert model_name(TrainConfig("train", bundle_name="b"), parent="p", recipe="r") == "b"
+
+
+def test_a_training_does_not_overwrite_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "ours")
+    refuse_parent(tmp_path / "ours", tmp_path / "theirs")
+    with pytest.raises(UsageError, match="--bundle-name"):
+        refuse_parent(tmp_path / "ours", tmp_path / "link")
