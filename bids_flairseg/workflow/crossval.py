@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from bids_flairseg.bids.outputs import ScanPaths, log_dir
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.config import RunConfig
 from bids_flairseg.measure.agreement import dice
-from bids_flairseg.nodes.derivatives import read_fingerprint
 from bids_flairseg.preprocess.image import load_grid
 from bids_flairseg.preprocess.mask import label_on_grid
 from bids_flairseg.train.raters import combine
@@ -27,7 +26,7 @@ from bids_flairseg.workflow.locks import ParticipantLocks
 from bids_flairseg.workflow.models import read_models
 from bids_flairseg.workflow.pages import Pages, find_crash_files
 from bids_flairseg.workflow.record import Record
-from bids_flairseg.workflow.resume import open_rows
+from bids_flairseg.workflow.resume import is_done, open_rows
 from bids_flairseg.workflow.run import dataset_info, make_plan, session, work
 from bids_flairseg.workflow.scan import run_folder
 from bids_flairseg.workflow.summary import exit_code
@@ -99,7 +98,7 @@ def report_folds(
     config: RunConfig,
     cases: Sequence[PreparedCase],
     folds: Sequence[Sequence[str]],
-    targets: Sequence[str],
+    models: Mapping[str, Sequence[Path | None]],
 ) -> None:
     """Write and log the Dice of every case that has been segmented, by model.
 
@@ -111,17 +110,20 @@ def report_folds(
         All that are tested.
     folds : sequence of sequence of str
         Names of the cases of each fold.
-    targets : sequence of str
-        Folders of the models' outputs.
+    models : mapping of str to sequence of (Path or None)
+        The bundle of each fold by the folder of its outputs, None while it is not trained;
+        what another bundle has left there does not count.
     """
-    root = config.dataset.output_dir
+    root, targets = config.dataset.output_dir, list(models)
+    wanted = {t: [m and _settings(config, m) for m in models[t]] for t in targets}
     fold_of = {name: number for number, names in enumerate(folds, 1) for name in names}
     rows: list[dict[str, object]] = []
     for case in cases:
         row: dict[str, object] = {"case": case.row.name, "fold": fold_of[case.row.name]}
         row["reference_ml"] = round(case.row.facts["lesion_ml"], 3)
         for target in targets:
-            row[target] = _dice(config, case, root / target)
+            settings = wanted[target][fold_of[case.row.name] - 1]
+            row[target] = settings and _dice(config, case, root / target, settings)
         rows.append(row)
     write_tsv(root / TABLE, ["case", "fold", "reference_ml", *targets], rows)
     missing = [row["case"] for row in rows if any(row[target] is None for target in targets)]
@@ -146,11 +148,17 @@ def report_folds(
     )  # fmt: skip
 
 
-def _dice(config: RunConfig, case: PreparedCase, output_dir: Path) -> float | None:
+def _settings(config: RunConfig, model: Path) -> str:
+    """Return the digest of all that changes the numbers of a scan with a model."""
+    own = replace(config, segment=replace(config.segment, model=model))
+    return make_plan(own, read_models(own.segment)).settings_digest
+
+
+def _dice(config: RunConfig, case: PreparedCase, output_dir: Path, settings: str) -> float | None:
     """Return the Dice of a case on the grid of its FLAIR, None while it is not segmented."""
     paths = ScanPaths(output_dir, case.labelled.scan)
     train = config.train
-    if train is None or read_fingerprint(paths) is None:
+    if train is None or not is_done(paths, settings=settings):
         return None
     grid = load_grid(case.labelled.scan.flair)
     drawn = [label_on_grid(path, grid, train.label_values)[0] for path in case.labelled.labels]

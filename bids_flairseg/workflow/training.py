@@ -183,19 +183,19 @@ def _train(run: _Run, cases: Sequence[PreparedCase], *, seed: int) -> str:
     if run.train.repeats > 1:
         name += f"-seed{seed}"
     more = [case for case in cases if not case.own and case.row.usable]
-    _train_on(run, own, more, name=name, seed=seed)
+    _train_on(run, *_make_task(run, own, more, name=name, seed=seed))
     return name
 
 
-def _train_on(
+def _make_task(
     run: _Run,
     own: Sequence[PreparedCase],
     more: Sequence[PreparedCase],
     *,
     name: str,
     seed: int,
-) -> Path:
-    """Train on some cases, or see that it was done before; return the bundle."""
+) -> tuple[Task, str]:
+    """Gather what a training on some cases has to know, and condense it."""
     bundle = _models_dir(run) / name
     refuse_parent(bundle, run.config.segment.model)
     _, held = hold_out(_open(own), share=run.recipe.hold_out, seed=seed)
@@ -221,14 +221,19 @@ def _train_on(
         command=_command(run),
     )
     digest = task_digest(task, [*own, *more])
+    folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
+    return replace(task, folder=folder), digest
+
+
+def _train_on(run: _Run, task: Task, digest: str) -> Path:
+    """Train, or see that it was done before; return the bundle."""
     with ParticipantLocks(log_dir(run.config.dataset.output_dir)) as locks:
-        take_participants(locks, [f"models/{name}"])  # another run may be training it
-        if not run.config.overwrite and is_trained(bundle, digest):
-            LOGGER.info("%s: done already, on the same cases with the same recipe", name)
-            return bundle
-        folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
-        _run(run, replace(task, folder=folder), digest)
-    return bundle
+        take_participants(locks, [f"models/{task.name}"])  # another run may be training it
+        if not run.config.overwrite and is_trained(task.bundle, digest):
+            LOGGER.info("%s: done already, on the same cases with the same recipe", task.name)
+        else:
+            _run(run, task, digest)
+    return task.bundle
 
 
 def _command(run: _Run) -> str:
@@ -282,17 +287,20 @@ def _cross_validate(run: _Run, cases: Sequence[PreparedCase]) -> int:
     name = model_name(run.train, parent=run.models.lesion.config.name, recipe=run.recipe.name)
     root = run.config.dataset.output_dir
     targets = {"crossval-base": run.config.segment.model} if run.train.begins_with_bundle else {}
-    codes = []
+    codes, bundles = [], list[Path | None]()
     for number, names in enumerate(folds, start=1):
-        if run.train.fold not in (None, number):
-            continue
         tested = [case for case in own if case.row.name in names]
-        LOGGER.info("fold %d of %d: %s", number, len(folds), ", ".join(names))
         rest = [case for case in own if case.row.name not in names]
-        bundle = _train_on(
+        task, digest = _make_task(
             run, rest, more, name=f"{name}-fold{number}of{len(folds)}",
             seed=run.config.random_seed,
         )  # fmt: skip
+        if run.train.fold not in (None, number):
+            bundles.append(task.bundle if is_trained(task.bundle, digest) else None)
+            continue
+        LOGGER.info("fold %d of %d: %s", number, len(folds), ", ".join(names))
+        bundle = _train_on(run, task, digest)
+        bundles.append(bundle)
         for target, model in {**targets, f"crossval-{name}": bundle}.items():
             codes.append(
                 segment_fold(
@@ -304,5 +312,6 @@ def _cross_validate(run: _Run, cases: Sequence[PreparedCase]) -> int:
                     output_dir=root / target,
                 )
             )
-    report_folds(run.config, own, folds, [*targets, f"crossval-{name}"])
+    models = {target: [model] * len(folds) for target, model in targets.items()}
+    report_folds(run.config, own, folds, {**models, f"crossval-{name}": bundles})
     return max(codes, default=0)
