@@ -52,6 +52,9 @@ class Keeper:
         self._best: list[NDArray[Any]] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for name in (STATE_FILE, BEST_FILE):  # of a process that was killed while it wrote
+                for left in self.folder.glob(f".{name}-*"):
+                    left.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(
                 f"{self.folder}: the folder of the training cannot be made ({error}). Choose "

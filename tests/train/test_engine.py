@@ -111,7 +111,9 @@ def test_after_sigterm_the_same_job_ends_as_an_unbroken_one(
     with pytest.raises(StoppedError, match="The same command goes on from there"):
         engine.fit(job, report=kill)
     assert signal.getsignal(signal.SIGTERM) is before
+    (job.folder / ".state.npz-1-abc").write_bytes(b"half")  # a kill while it was written
     resumed = engine.fit(job)
+    assert not list(job.folder.glob(".*"))
     assert_same(resumed.model.get_weights(), unbroken[1].model.get_weights())
     losses = [[row.get("loss") for row in r.history] for r in (resumed, unbroken[1])]
     np.testing.assert_allclose(np.array(losses[0], float), np.array(losses[1], float), rtol=1e-4)
