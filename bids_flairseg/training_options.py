@@ -205,25 +205,30 @@ def check_training(arguments: argparse.Namespace) -> None:
     mode = arguments.mode
     if arguments.dry_run and mode == "predict":
         raise UsageError("--dry-run belongs to --mode train, finetune and crossval.")
-    if arguments.fold is not None and mode != "crossval":
-        raise UsageError(f"--fold {arguments.fold} belongs to --mode crossval, not to {mode}.")
-    if arguments.fold is not None and arguments.fold > arguments.folds:
-        raise UsageError(
-            f"--fold {arguments.fold}: expected 1 to {arguments.folds}, the number of --folds."
-        )
-    scratch = mode == "train" or arguments.from_scratch
-    if arguments.from_scratch and mode != "crossval":
-        raise UsageError("--from-scratch belongs to --mode crossval; --mode train does it anyway.")
-    if scratch and arguments.layers != "all":
+    if (mode == "train" or arguments.from_scratch) and arguments.layers != "all":
         raise UsageError(
             f"--layers {arguments.layers}: from random weights all layers have to be trained. Take "
             "--mode finetune, or leave --layers out."
         )
     if arguments.train_fraction == 0:
         raise UsageError("--train-fraction 0: expected a share above 0.")
-    if mode == "crossval" and (arguments.train_count or arguments.train_fraction):
+    if mode == "crossval":
+        _check_crossval(arguments)
+        return
+    if arguments.fold is not None:
+        raise UsageError(f"--fold {arguments.fold} belongs to --mode crossval, not to {mode}.")
+    if arguments.from_scratch:
+        raise UsageError("--from-scratch belongs to --mode crossval; --mode train does it anyway.")
+
+
+def _check_crossval(arguments: argparse.Namespace) -> None:
+    if arguments.fold is not None and arguments.fold > arguments.folds:
+        raise UsageError(
+            f"--fold {arguments.fold}: expected 1 to {arguments.folds}, the number of --folds."
+        )
+    if arguments.train_count or arguments.train_fraction:
         raise UsageError("--train-count and --train-fraction belong to --mode train and finetune.")
-    if mode == "crossval" and arguments.repeats > 1:
+    if arguments.repeats > 1:
         raise UsageError(
             "--repeats belongs to --mode train and finetune; a cross-validation is repeated with "
             "another --random-seed and another output folder."

@@ -70,7 +70,7 @@ def test_correlations_of_hollander_and_wolfe() -> None:
     assert pearson(hunter, panel).p == pytest.approx(0.1082, abs=1e-4)
     assert spearman(hunter, panel).effect == pytest.approx(0.6)
     assert spearman([1, 2, 3], [4, 5, 9]).p == pytest.approx(2 / 6)
-    assert spearman(hunter[:5], panel[:5]).p == pytest.approx(10 / 120)  # rho = 0.9: 5 of 120 orders
+    assert spearman(hunter[:5], panel[:5]).p == pytest.approx(10 / 120)  # rho = 0.9
 
 
 def test_holm_of_r() -> None:
