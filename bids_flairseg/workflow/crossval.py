@@ -28,7 +28,7 @@ from bids_flairseg.workflow.pages import Pages, find_crash_files
 from bids_flairseg.workflow.record import Record
 from bids_flairseg.workflow.resume import is_done, open_rows
 from bids_flairseg.workflow.run import dataset_info, make_plan, session, work
-from bids_flairseg.workflow.scan import run_folder
+from bids_flairseg.workflow.scan import Plan, run_folder
 from bids_flairseg.workflow.summary import exit_code
 
 LOGGER = logging.getLogger(__name__)
@@ -115,15 +115,15 @@ def report_folds(
         what another bundle has left there does not count.
     """
     root, targets = config.dataset.output_dir, list(models)
-    wanted = {t: [m and _settings(config, m) for m in models[t]] for t in targets}
+    plans = {t: [m and _plan(config, m) for m in models[t]] for t in targets}
     fold_of = {name: number for number, names in enumerate(folds, 1) for name in names}
     rows: list[dict[str, object]] = []
     for case in cases:
         row: dict[str, object] = {"case": case.row.name, "fold": fold_of[case.row.name]}
         row["reference_ml"] = round(case.row.facts["lesion_ml"], 3)
         for target in targets:
-            settings = wanted[target][fold_of[case.row.name] - 1]
-            row[target] = settings and _dice(config, case, root / target, settings)
+            plan = plans[target][fold_of[case.row.name] - 1]
+            row[target] = plan and _dice(config, case, root / target, plan)
         rows.append(row)
     write_tsv(root / TABLE, ["case", "fold", "reference_ml", *targets], rows)
     missing = [row["case"] for row in rows if any(row[target] is None for target in targets)]
@@ -148,17 +148,17 @@ def report_folds(
     )  # fmt: skip
 
 
-def _settings(config: RunConfig, model: Path) -> str:
-    """Return the digest of all that changes the numbers of a scan with a model."""
+def _plan(config: RunConfig, model: Path) -> Plan:
+    """Return what all scans that a model segments have in common."""
     own = replace(config, segment=replace(config.segment, model=model))
-    return make_plan(own, read_models(own.segment)).settings_digest
+    return make_plan(own, read_models(own.segment))
 
 
-def _dice(config: RunConfig, case: PreparedCase, output_dir: Path, settings: str) -> float | None:
+def _dice(config: RunConfig, case: PreparedCase, output_dir: Path, plan: Plan) -> float | None:
     """Return the Dice of a case on the grid of its FLAIR, None while it is not segmented."""
-    paths = ScanPaths(output_dir, case.labelled.scan)
+    paths = ScanPaths(output_dir, case.labelled.scan, plan.settings.voxel_size_mm)
     train = config.train
-    if train is None or not is_done(paths, settings=settings):
+    if train is None or not is_done(paths, settings=plan.settings_digest):
         return None
     grid = load_grid(case.labelled.scan.flair)
     drawn = [label_on_grid(path, grid, train.label_values)[0] for path in case.labelled.labels]

@@ -34,7 +34,7 @@ def test_folds_whose_model_is_not_there_are_still_to_come(
         asked.append((case.row.name, folder.name, settings))
         return 0.5
 
-    monkeypatch.setattr(crossval, "_settings", lambda _, model: model.name)
+    monkeypatch.setattr(crossval, "_plan", lambda _, model: model.name)
     monkeypatch.setattr(crossval, "_dice", found)
     cases = [case("1"), case("2")]
     base, one = tmp_path / "base", tmp_path / "fold1"
