@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bids_flairseg.train.calibration import fit_scaling, fold
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-x)))
 
 
 @pytest.mark.parametrize(("slope", "offset"), [(0.4, -0.8), (1.0, 0.0), (1.6, 0.5)])

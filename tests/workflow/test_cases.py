@@ -129,8 +129,13 @@ def test_a_run_waits_for_another_one_before_it_takes_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[str] = []
+
+    def take(label: str) -> bool:
+        asked.append(label)
+        return len(asked) != 2
+
     with ParticipantLocks(tmp_path) as locks:
-        monkeypatch.setattr(locks, "take", lambda label: asked.append(label) or len(asked) != 2)
+        monkeypatch.setattr(locks, "take", take)
         monkeypatch.setattr(module, "_WAIT_S", 0.0)
         with caplog.at_level("INFO", logger="bids_flairseg"):
             take_participants(locks, ["3", "1", "2", "1"])
