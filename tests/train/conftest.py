@@ -1,10 +1,16 @@
-"""A made-up head of nested ellipsoids with FreeSurfer's numbers."""
+"""A made-up head of nested ellipsoids, and one tiny training that several files look at."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from bids_flairseg.train.job import FitResult, TrainingJob
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +33,23 @@ def head() -> NDArray[np.uint16]:
     labels[28:36, 30:42, 8:16] = 16
     labels[14:26, 8:20, 14:24] = 7
     return labels
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingJob, FitResult]:
+    from bids_flairseg.train import engine
+    from tests.train.blobs import tiny_job
+
+    job = tiny_job(tmp_path_factory.mktemp("unbroken") / "run")
+    return job, engine.fit(job)
+
+
+@pytest.fixture(scope="session")
+def parent(
+    unbroken: tuple[TrainingJob, FitResult], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    from bids_flairseg.train.result import save_result
+
+    path = tmp_path_factory.mktemp("parent") / "bundle"
+    save_result(*unbroken, path)
+    return path

@@ -18,18 +18,15 @@ from bids_flairseg.errors import UsageError
 from bids_flairseg.model.bundle import (
     Card,
     bundle_digest,
-    bundled,
     load_bundle,
     read_card,
-    read_config,
     save_bundle,
 )
 from bids_flairseg.model.runtime import set_up
-from bids_flairseg.model.unet import DUONG2019, UNetConfig, build_unet
+from bids_flairseg.model.unet import DUONG2019, build_unet
 from bids_flairseg.train import checkpoint, engine, feed, journal
 from bids_flairseg.train.cursor import CaseScore, Progress
 from bids_flairseg.train.job import DivergedError, FitResult, StoppedError, TrainingJob
-from bids_flairseg.train.layers import LAYERS, freeze, trained_layers
 from bids_flairseg.train.result import save_result
 from bids_flairseg.train.scores import THRESHOLDS
 from bids_flairseg.train.validation import AFTER, pick_threshold, read_kept
@@ -43,21 +40,6 @@ Weights = list[Any]
 @pytest.fixture(autouse=True)
 def _tell_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "_EVERY_S", 0.0)
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingJob, FitResult]:
-    job = tiny_job(tmp_path_factory.mktemp("unbroken") / "run")
-    return job, engine.fit(job)
-
-
-@pytest.fixture(scope="module")
-def parent(
-    unbroken: tuple[TrainingJob, FitResult], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    path = tmp_path_factory.mktemp("parent") / "bundle"
-    save_result(*unbroken, path)
-    return path
 
 
 def assert_same(one: Weights, other: Weights, *, atol: float = 1e-5) -> None:
@@ -203,51 +185,6 @@ def test_a_full_disk_does_not_end_training(
     result = engine.fit(tiny_job(tmp_path / "run"))
     assert "make room there" in caplog.text
     assert_same(result.model.get_weights(), unbroken[1].model.get_weights())
-
-
-@pytest.mark.parametrize(
-    "layers",
-    [
-        name if name == "first+last" else pytest.param(name, marks=pytest.mark.slow)
-        for name in LAYERS
-    ],
-)
-def test_frozen_layers_keep_weights_and_statistics_to_the_bit(
-    parent: Path, tmp_path: Path, layers: str
-) -> None:
-    recipe = replace(TINY_RECIPE, epochs=1, steps_per_epoch=3, keep_best=False, parent_share=0.3)
-    job = tiny_job(tmp_path / "run", parent=parent, layers=layers, recipe=recipe)
-    result = engine.fit(job)
-    old = {v.path: np.asarray(v.value) for v in load_bundle(parent).model.weights}
-    chosen = trained_layers([layer.name for layer in result.model.layers], layers)
-    trained = 0
-    for variable in result.model.weights:
-        same = np.array_equal(np.asarray(variable.value), old[variable.path])
-        part_of_training = variable.path.split("/")[0] in chosen
-        assert same != part_of_training, variable.path
-        if part_of_training and not variable.path.endswith(("moving_mean", "moving_variance")):
-            trained += int(np.prod(variable.shape))
-    assert result.trained_parameters == trained
-
-
-@pytest.mark.parametrize(
-    "network", [DUONG2019, read_config(bundled("lesion")).architecture, TINY_NET]
-)
-def test_layers_are_defined_for_every_network(network: UNetConfig) -> None:
-    model = build_unet(network)
-    counts = {layers: freeze(model, layers) for layers in LAYERS}
-    assert all(counts.values())
-    assert counts["first+last"] == counts["first"] + counts["last"]
-    assert counts["all"] == sum(int(np.prod(v.shape)) for v in model.weights if v.trainable)
-    assert max(counts, key=lambda name: counts[name]) == "all"
-    assert freeze(model, "all", norm=True) < counts["all"]
-
-
-def test_layers_that_do_not_exist_are_told(tmp_path: Path, parent: Path) -> None:
-    with pytest.raises(UsageError, match="expected one of first, middle, last"):
-        tiny_job(tmp_path, parent=parent, layers="head")
-    with pytest.raises(UsageError, match="expected all where training begins from scratch"):
-        tiny_job(tmp_path, layers="last")
 
 
 @pytest.mark.slow
