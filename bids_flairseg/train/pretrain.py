@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_flairseg.model.bundle import load_bundle
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.losses import binary_loss, careful_loss, class_loss
 from bids_flairseg.train.pool import read_example
@@ -27,7 +28,7 @@ from bids_flairseg.train.state import load_state, read_arrays, save_state, write
 
 LOGGER = logging.getLogger(__name__)
 
-START = "start.npz"
+START, STATE = "start.npz", "state.npz"
 
 
 class PoolDataset(keras.utils.PyDataset):
@@ -96,7 +97,7 @@ class Keep(keras.callbacks.Callback):
 
     def write(self) -> None:
         """Write the state."""
-        save_state(self.run / "state.npz", self.model)
+        save_state(self.run / STATE, self.model)
         self.last = time.monotonic()
 
 
@@ -155,7 +156,7 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
         float32.
     """
     trained = compiled(recipe, recipe.warm_up_steps + 1, second_stage=(run / START).exists())
-    load_state(run / "state.npz", trained)
+    load_state(run / STATE, trained)
     trained.optimizer.finalize_variable_values(trained.trainable_variables)
     keras.mixed_precision.set_global_policy("float32")
     model = build_unet(recipe.network)
@@ -185,7 +186,7 @@ def train(
     steps : int
         Steps in all; a smaller number on resuming ends sooner.
     start : Path or None
-        Run of a first stage, whose averaged weights are the first ones of this run.
+        Run of a first stage, or bundle, whose averaged weights are the first ones of this run.
     stop_after : int or None
         Steps after which this call ends, to be resumed by another.
 
@@ -197,7 +198,10 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     if start and not (run / START).exists():
-        weights = averaged(recipe, start).get_weights()
+        first_stage = (
+            averaged(recipe, start) if (start / STATE).exists() else load_bundle(start).model
+        )
+        weights = first_stage.get_weights()
         write_arrays(run / START, {f"model{i}": array for i, array in enumerate(weights)})
     second_stage = (run / START).exists()
     model = compiled(recipe, steps, second_stage=second_stage)
@@ -205,8 +209,8 @@ def train(
     if second_stage:
         first, _ = read_arrays(run / START)
         model.set_weights([first[f"model{i}"] for i in range(len(first))])
-    if (run / "state.npz").exists():
-        load_state(run / "state.npz", model)
+    if (run / STATE).exists():
+        load_state(run / STATE, model)
         done = int(model.optimizer.iterations) // recipe.steps_per_epoch
         LOGGER.info("resuming after epoch %d", done)
     data = PoolDataset(pool, recipe, seed=recipe.seed, epoch=done)
@@ -231,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="run of a first stage to begin from")
+    parser.add_argument("--start", type=Path, help="run of a first stage, or bundle, to begin from")
     parser.add_argument("--learning-rate", type=float, help="peak rate, instead of the recipe's")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -24,7 +24,7 @@ _POSE = space.PoseConfig(
 )
 KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
 _DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
-_SHARES = (0.2, 0.27, 0.16, 0.17, 0.12, 0.08)
+_SHARES = (0.22, 0.25, 0.15, 0.15, 0.15, 0.08)
 
 
 @dataclass(frozen=True)
@@ -294,6 +294,9 @@ def _rough_brain(rng: Rng, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
     if rng.random() < 0.3:  # pieces of skull, scalp and orbits left over
         leak = space.smooth_field(rng, labels.shape, 18, VOXEL_MM)
         limit = limit + rng.uniform(4, 12) * np.clip(leak - 0.8, 0, 1.5)
+    if rng.random() < 0.15:  # fat behind the eyes taken for brain
+        behind = contrast.near_eyes(labels, VOXEL_MM, rng.uniform(15, 30))
+        limit = limit + rng.uniform(4, 18) * behind
     mask = distance < limit
     if rng.random() < 0.3:  # tools that leave outer CSF out
         mask &= labels != lb.CSF[0]
