@@ -36,6 +36,9 @@ class Pattern:
         For maps of probability: from which value a voxel is lesion.
     kind : str or None
         ``model`` or ``rater``; None where the pattern does not say.
+    named : bool
+        Others name their masks so too: taken only where the name of the tool is part of NAME or
+        of the folder's name.
     """
 
     tool: str
@@ -43,14 +46,21 @@ class Pattern:
     labels: tuple[int, ...] = ()
     threshold: float | None = None
     kind: str | None = "model"
+    named: bool = False
 
 
-#: Tried in this order; the first that fits any file of a folder is taken for all of it.
+#: Tried in this order; the first that fits any file of a folder is taken for all of it. From the
+#: code that writes the files, in the tools' repositories; docs/portability.md names the places.
 PATTERNS: tuple[Pattern, ...] = (
-    Pattern("LST-AI", r"space-flair_seg-lst\.nii(\.gz)?$"),
-    Pattern("SHiVAi", r"wmh[^/]*(segmentation|prediction)?_map[^/]*\.nii(\.gz)?$", threshold=0.5),
-    Pattern("MARS-WMH", r"(_wmh|wmh-nnunet|wmh_mdgru|_mask-wmh)[^/]*\.nii(\.gz)?$"),
-    Pattern("MindGlide", r"(mindglide|_mg)[^/]*lesion[^/]*\.nii(\.gz)?$"),
+    Pattern("LST-AI", r"space-(flair|orig)_seg-lst\.nii(\.gz)?$"),
+    Pattern("SHiVAi", r"(^|[/_])wmh_map\.nii(\.gz)?$", threshold=0.2),
+    Pattern("MARS-WMH", r"_wmh\.nii(\.gz)?$"),
+    Pattern(
+        "MindGlide",
+        r"(_seg|-seg|-segMajorityVoted)\.nii(\.gz)?$",
+        labels=(18,),
+        named=True,
+    ),
     Pattern("nnU-Net", r"^[^/]*sub-[a-zA-Z0-9+]+(_[a-z]+-[a-zA-Z0-9+]+)*(_FLAIR)?\.nii(\.gz)?$"),
 )
 
@@ -113,7 +123,7 @@ def _pattern(path: Path, name: str, table: Any) -> Pattern:
 
 
 def find_foreign(
-    folder: Path, participants: Sequence[str], pattern: Pattern | None = None
+    folder: Path, participants: Sequence[str], pattern: Pattern | None = None, *, name: str = ""
 ) -> tuple[list[Mask], Pattern | None]:
     """Find the masks of another tool.
 
@@ -125,6 +135,8 @@ def find_foreign(
         Labels without ``sub-`` to keep; none means all.
     pattern : Pattern, optional
         How they are named; by default the known tools are tried.
+    name : str
+        What the user calls the folder.
 
     Returns
     -------
@@ -144,7 +156,7 @@ def find_foreign(
         )
     files = [path for path in folder.rglob("*.nii*") if path.name.endswith((".nii", ".nii.gz"))]
     wanted = set(participants)
-    for candidate in (pattern,) if pattern else PATTERNS:
+    for candidate in (pattern,) if pattern else _candidates(f"{name} {folder.name}"):
         masks = [
             mask
             for mask in _fitting(folder, files, candidate)
@@ -153,6 +165,11 @@ def find_foreign(
         if masks:
             return sorted(masks, key=lambda mask: natural_key(str(mask.path))), candidate
     return [], None
+
+
+def _candidates(names: str) -> list[Pattern]:
+    """Leave out the patterns that need their tool's name, where it is not there."""
+    return [p for p in PATTERNS if not p.named or p.tool.lower() in names.lower()]
 
 
 def _fitting(folder: Path, files: Sequence[Path], pattern: Pattern) -> Iterator[Mask]:

@@ -113,7 +113,7 @@ def _masks(
         masks = find_references(folder, there)
         kind = MODEL if _is_prediction(folder) else RATER
     if not masks:
-        masks, pattern = find_foreign(folder, asked, mapping.get(name))
+        masks, pattern = find_foreign(folder, asked, mapping.get(name), name=name)
         kind = pattern.kind if pattern else None
     if config.references:
         kind = RATER if name in config.references else MODEL
