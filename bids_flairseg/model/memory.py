@@ -57,6 +57,13 @@ def available_bytes(root: Path = Path("/")) -> int:
     return max(0, int(min([free, *_group_bytes(root)])))
 
 
+def resident_bytes() -> int:
+    """Return the memory that this process holds, its libraries included, in bytes."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def _group_bytes(root: Path) -> Iterator[float]:
     """Yield what each control group above the process leaves."""
     names = {

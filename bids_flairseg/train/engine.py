@@ -156,7 +156,7 @@ class _Training:
         if not cursor.micro_batch:
             network = self.config.architecture
             cursor.micro_batch = choose_micro_batch(
-                recipe, network, device=device, itemsize=itemsize
+                recipe, network, device=device, itemsize=itemsize, memory_mb=self.job.memory_mb
             )
         self.accumulated = recipe.batch // cursor.micro_batch
         if not cursor.rounds:
@@ -299,6 +299,7 @@ class _Training:
         return score_cases(
             self.apply, self.job.validation, self.config,
             keep=self.job.folder / keep if keep else None, check=self._check_signals,
+            memory_mb=self.job.memory_mb,
         )  # fmt: skip
 
     def _note(self, text: str) -> None:

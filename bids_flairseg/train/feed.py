@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import UsageError
-from bids_flairseg.model.memory import available_bytes
+from bids_flairseg.model.memory import available_bytes, resident_bytes
 from bids_flairseg.model.unet import Stage, UNetConfig
 from bids_flairseg.train.job import TrainingJob
 from bids_flairseg.train.patches import PatchDataset
@@ -128,7 +128,12 @@ def mix_in(
 
 
 def choose_micro_batch(
-    recipe: SiteRecipe, network: UNetConfig, *, device: str, itemsize: int
+    recipe: SiteRecipe,
+    network: UNetConfig,
+    *,
+    device: str,
+    itemsize: int,
+    memory_mb: int | None = None,
 ) -> int:
     """Choose how many patches go through the network at once.
 
@@ -142,6 +147,8 @@ def choose_micro_batch(
         ``cpu`` or ``gpu``.
     itemsize : int
         Bytes of an activation.
+    memory_mb : int or None
+        What the process may take of the machine's memory; None asks the machine.
 
     Returns
     -------
@@ -160,7 +167,7 @@ def choose_micro_batch(
             f"its input smaller, found {recipe.patch}."
         )
     each = training_bytes(network, recipe.patch, itemsize=itemsize)
-    free = _device_bytes(device)
+    free = _device_bytes(device, memory_mb)
     wanted = [recipe.micro_batch] if recipe.micro_batch else _divisors(recipe.batch)
     fitting = [count for count in wanted if count * each <= free * _SHARE_OF_MEMORY]
     if not fitting:
@@ -169,7 +176,8 @@ def choose_micro_batch(
         hint = f"micro_batch={most}" if most else f"patch={max(smaller, network.multiple)}"
         raise UsageError(
             f"{least} patches of {recipe.patch} voxels' edge need about {least * each / 1e9:.1f} "
-            f"GB, {free / 1e9:.1f} GB are free on the {device}. Take {hint} or less."
+            f"GB, {free / 1e9:.1f} GB are free on the {device}{_limited(device, memory_mb)}. Take "
+            f"{hint} or less."
         )
     return max(fitting)
 
@@ -248,9 +256,17 @@ def _divisors(number: int) -> list[int]:
     return [count for count in range(1, number + 1) if number % count == 0]
 
 
-def _device_bytes(device: str) -> int:
+def _limited(device: str, memory_mb: int | None) -> str:
+    return f" within --mem-mb {memory_mb}" if memory_mb and device == "cpu" else ""
+
+
+def _device_bytes(device: str, memory_mb: int | None) -> int:
+    """Return what is left for activations, weights and libraries being loaded already."""
     if device == "cpu":
-        return available_bytes()
+        free = available_bytes()
+        if memory_mb is None:
+            return free
+        return max(0, min(free, memory_mb * 10**6 - resident_bytes()))
     if keras.backend.backend() == "jax":
         import jax
 

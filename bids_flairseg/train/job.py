@@ -69,6 +69,8 @@ class TrainingJob:
         Threads that cut patches.
     device : str
         ``auto``, ``cpu`` or ``gpu``.
+    memory_mb : int or None
+        What the process may take of the machine's memory; None takes what is free.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class TrainingJob:
     nthreads: int = 1
     workers: int = 1
     device: str = "auto"
+    memory_mb: int | None = None
 
     def __post_init__(self) -> None:
         if self.layers not in LAYERS:

@@ -26,6 +26,8 @@ BEFORE, AFTER = "before", "after"
 # threshold of two decimals is exactly the one that was scored.
 _STEPS = 200
 _ML = 1000.0
+# Of the memory that the process may take: weights and optimiser lie there as well.
+_SHARE_OF_MEMORY = 0.7
 
 
 def score_cases(
@@ -35,6 +37,7 @@ def score_cases(
     *,
     keep: Path | None = None,
     check: Callable[[], None] = lambda: None,
+    memory_mb: int | None = None,
 ) -> list[CaseScore]:
     """Predict cases and compare them with their labels.
 
@@ -50,6 +53,8 @@ def score_cases(
         Folder that gets each case's probabilities, for the report.
     check : callable
         Called before each case; may raise to end it.
+    memory_mb : int or None
+        What the process may take of the machine's memory; None takes what is free.
 
     Returns
     -------
@@ -57,16 +62,19 @@ def score_cases(
         In the order of the cases.
     """
     scores = []
+    limit = None if memory_mb is None else int(memory_mb * 10**6 * _SHARE_OF_MEMORY)
     for case in cases:
         check()
-        probability = predict_case(apply, case, config)
+        probability = predict_case(apply, case, config, memory_bytes=limit)
         if keep:
             _keep(keep / f"{case.name}.npz", probability)
         scores.append(_score(case, probability, config))
     return scores
 
 
-def predict_case(apply: Apply, case: StoredCase, config: BundleConfig) -> NDArray[np.float32]:
+def predict_case(
+    apply: Apply, case: StoredCase, config: BundleConfig, *, memory_bytes: int | None = None
+) -> NDArray[np.float32]:
     """Predict a case.
 
     Parameters
@@ -77,6 +85,8 @@ def predict_case(apply: Apply, case: StoredCase, config: BundleConfig) -> NDArra
         Its image is as the bundle wants it.
     config : BundleConfig
         How the network is applied.
+    memory_bytes : int or None
+        What the prediction may take; None asks the machine.
 
     Returns
     -------
@@ -84,7 +94,7 @@ def predict_case(apply: Apply, case: StoredCase, config: BundleConfig) -> NDArra
         Of lesion; zero outside the brain.
     """
     image = np.asarray(case.image, np.float32)
-    probability = predict(apply, image, config)[..., 0]
+    probability = predict(apply, image, config, memory_bytes=memory_bytes)[..., 0]
     probability[image == 0] = 0
     return probability
 

@@ -171,20 +171,25 @@ def _open(cases: Sequence[PreparedCase]) -> list[StoredCase]:
 
 def _train(run: _Run, cases: Sequence[PreparedCase], *, seed: int) -> str:
     """Train once on all, or on some, of the cases; return the name of the bundle."""
-    own = [case for case in cases if case.own and case.row.usable]
-    count = run.train.count
-    if run.train.fraction is not None:
-        people = len({case.row.participant for case in own})
-        count = max(1, round(run.train.fraction * people))
-    if count is not None:
-        chosen = set(take(_open(own), count=count, seed=seed))
-        own = [case for case in own if case.row.name in chosen]
+    own = _draw(run, [case for case in cases if case.own and case.row.usable], seed=seed)
     name = model_name(run.train, parent=run.models.lesion.config.name, recipe=run.recipe.name)
     if run.train.repeats > 1:
         name += f"-seed{seed}"
     more = [case for case in cases if not case.own and case.row.usable]
     _train_on(run, *_make_task(run, own, more, name=name, seed=seed))
     return name
+
+
+def _draw(run: _Run, own: Sequence[PreparedCase], *, seed: int) -> list[PreparedCase]:
+    """Keep as many participants as ``--train-count`` or ``--train-fraction`` asks for."""
+    count = run.train.count
+    if run.train.fraction is not None:
+        people = len({case.row.participant for case in own})
+        count = max(1, round(run.train.fraction * people))
+    if count is None:
+        return list(own)
+    chosen = set(take(_open(own), count=count, seed=seed))
+    return [case for case in own if case.row.name in chosen]
 
 
 def _make_task(
@@ -216,6 +221,7 @@ def _make_task(
             "nthreads": run.config.resources.omp_nthreads,
             "workers": 2,
             "device": run.config.resources.device,
+            "memory_mb": run.config.resources.memory_mb,
         },
         share_ids=run.train.share_ids,
         command=_command(run),
@@ -291,6 +297,7 @@ def _cross_validate(run: _Run, cases: Sequence[PreparedCase]) -> int:
     for number, names in enumerate(folds, start=1):
         tested = [case for case in own if case.row.name in names]
         rest = [case for case in own if case.row.name not in names]
+        rest = _draw(run, rest, seed=run.config.random_seed)
         task, digest = _make_task(
             run, rest, more, name=f"{name}-fold{number}of{len(folds)}",
             seed=run.config.random_seed,

@@ -23,7 +23,7 @@ from bids_flairseg.model.bundle import (
     save_bundle,
 )
 from bids_flairseg.model.runtime import set_up
-from bids_flairseg.model.unet import DUONG2019, build_unet
+from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train import checkpoint, engine, feed, journal
 from bids_flairseg.train.cursor import CaseScore, Progress
 from bids_flairseg.train.job import DivergedError, FitResult, StoppedError, TrainingJob
@@ -285,25 +285,6 @@ def test_a_bundle_that_tells_many_classes_cannot_be_fine_tuned(tmp_path: Path) -
     save_bundle(tmp_path / "many", build_unet(network), config, Card())
     with pytest.raises(UsageError, match="expected a bundle with one class, lesion, found a, b, c"):
         engine.fit(tiny_job(tmp_path / "run", parent=tmp_path / "many"))
-
-
-def test_a_batch_that_cannot_fit_is_told_with_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = replace(TINY_RECIPE, patch=96, batch=24, micro_batch=0)
-    each = feed.training_bytes(DUONG2019, 96, itemsize=4)
-    for free, expected in ((7 * each, 4), (200 * each, 24)):
-        monkeypatch.setattr(feed, "available_bytes", lambda free=free: free)
-        chosen = feed.choose_micro_batch(recipe, DUONG2019, device="cpu", itemsize=4)
-        assert chosen == expected
-    monkeypatch.setattr(feed, "available_bytes", lambda: 7 * each)
-    with pytest.raises(UsageError, match="Take micro_batch=4 or less"):
-        feed.choose_micro_batch(
-            replace(recipe, micro_batch=12), DUONG2019, device="cpu", itemsize=4
-        )
-    monkeypatch.setattr(feed, "available_bytes", lambda: each // 2)
-    with pytest.raises(UsageError, match="Take patch=80 or less"):
-        feed.choose_micro_batch(recipe, DUONG2019, device="cpu", itemsize=4)
-    with pytest.raises(UsageError, match="multiple of 16"):
-        feed.choose_micro_batch(replace(recipe, patch=90), DUONG2019, device="cpu", itemsize=4)
 
 
 def test_a_job_without_cases_or_with_one_on_both_sides_is_refused(tmp_path: Path) -> None:
