@@ -106,7 +106,8 @@ def _add_amount(group: argparse._ArgumentGroup) -> None:
         "--train-count",
         type=values.number(int, 1),
         metavar="N",
-        help="train on N participants of the dataset only, drawn by --random-seed",
+        help="train on N participants of the dataset only, drawn by --random-seed; crossval: for "
+        "each fold, of those outside it",
     )
     amount.add_argument(
         "--train-fraction",
@@ -226,8 +227,11 @@ def _check_crossval(arguments: argparse.Namespace) -> None:
         raise UsageError(
             f"--fold {arguments.fold}: expected 1 to {arguments.folds}, the number of --folds."
         )
-    if arguments.train_count or arguments.train_fraction:
-        raise UsageError("--train-count and --train-fraction belong to --mode train and finetune.")
+    if arguments.train_fraction:
+        raise UsageError(
+            "--train-fraction belongs to --mode train and finetune; for a cross-validation, say "
+            "how many participants by --train-count."
+        )
     if arguments.repeats > 1:
         raise UsageError(
             "--repeats belongs to --mode train and finetune; a cross-validation is repeated with "

@@ -61,7 +61,7 @@ def test_what_training_begins_with(
         (["--mode", "finetune", "--from-scratch"], "belongs to --mode crossval"),
         (["--mode", "train", "--layers", "last"], "all layers have to be trained"),
         (["--mode", "crossval", "--from-scratch", "--layers", "last"], "all layers"),
-        (["--mode", "crossval", "--train-count", "2"], "--mode train and finetune"),
+        (["--mode", "crossval", "--train-fraction", "0.5"], "by --train-count"),
         (["--mode", "crossval", "--repeats", "2"], "another --random-seed"),
         (["--mode", "train", "--train-fraction", "0"], "above 0"),
         (["--mode", "train", "--train-count", "2", "--train-fraction", "0.5"], "not allowed"),

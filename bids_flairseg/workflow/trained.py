@@ -39,13 +39,15 @@ def model_name(train: TrainConfig, *, parent: str, recipe: str) -> str:
     Returns
     -------
     str
-        Letters, digits and ``._+-``, at most 48.
+        Letters, digits and ``._+-``, at most 48; ends with the number of ``--train-count``.
     """
     if train.bundle_name:
         return train.bundle_name
+    count = "" if train.count is None else f"-{train.count}"
     if not train.begins_with_bundle:
-        return f"trained-{re.sub(r'[^A-Za-z0-9._+-]', '-', recipe)}"[:_LONGEST]
-    ending = f"-finetuned-{train.layers.replace('+', '-')}"
+        name = f"trained-{re.sub(r'[^A-Za-z0-9._+-]', '-', recipe)}"
+        return name[: _LONGEST - len(count)] + count
+    ending = f"-finetuned-{train.layers.replace('+', '-')}{count}"
     return parent[: _LONGEST - len(ending)] + ending
 
 

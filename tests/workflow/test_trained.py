@@ -70,3 +70,13 @@ def test_a_training_does_not_overwrite_its_parent(tmp_path: Path) -> None:
     refuse_parent(tmp_path / "ours", tmp_path / "theirs")
     with pytest.raises(UsageError, match="--bundle-name"):
         refuse_parent(tmp_path / "ours", tmp_path / "link")
+
+
+def test_names_of_staged_trainings_end_with_the_number_of_participants() -> None:
+    for mode in ("train", "finetune", "crossval"):
+        names = {
+            model_name(TrainConfig(mode, count=count), parent="p" * 60, recipe="default")
+            for count in (4, 16)
+        }
+        assert {name.rpartition("-")[2] for name in names} == {"4", "16"}
+        assert all(len(name) <= 48 for name in names)
