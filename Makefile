@@ -2,6 +2,7 @@
 # make demo BIDS=path  run it on your own data (OUT=path says where results go)
 # make test            all checks and tests
 # make lint            the checks alone
+# make lock            pin the versions that go into the image
 SHELL := /bin/bash
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
@@ -12,7 +13,7 @@ DEMO := demo-data/made
 OUT ?= demo-data/$(shell basename "$(BIDS)")
 CODE := bids_flairseg tests benchmarks platforms .ci
 
-.PHONY: demo test lint format descriptor clean
+.PHONY: demo test lint format descriptor lock clean
 .DEFAULT_GOAL := demo
 
 $(BIN)/python:
@@ -58,6 +59,17 @@ format: $(VENV)/installed-dev
 
 descriptor: $(VENV)/installed
 	$(BIN)/python .ci/descriptor.py
+
+# Versions and checksums of what goes into the image, wheels only: UV=/path/to/uv (pip install uv).
+# UPGRADE=--upgrade takes the newest versions; without it those that are pinned stay.
+UV ?= uv
+UV_COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--only-binary :all: --no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
+lock:
+	$(UV_COMPILE) locks/build.in -o locks/build.txt
+	$(UV_COMPILE) pyproject.toml locks/cpu.in --overrides locks/left-out.txt \
+		--overrides locks/cpu-left-out.txt -o locks/cpu.txt
+	$(UV_COMPILE) pyproject.toml locks/gpu.in --overrides locks/left-out.txt -o locks/gpu.txt
 
 clean:
 	rm -rf $(DEMO) dist build
