@@ -91,7 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     from bids_flairseg.workflow.folders import work_folder
     from bids_flairseg.workflow.record import start_record
 
-    with work_folder(arguments.work_dir, arguments.bids_dir, arguments.output_dir) as work_dir:
+    places = arguments.work_dir, arguments.bids_dir, arguments.output_dir
+    with work_folder(*places, lasting=arguments.mode != "predict") as work_dir:
         config = run_config(arguments, work_dir=work_dir)
         record = start_record(config)
         with log_file(record.folder / "flairseg.log"):

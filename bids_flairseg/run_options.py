@@ -57,7 +57,8 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         type=values.path,
         metavar="DIR",
         help="folder for intermediate files, worth keeping until all is done (default: ./work; "
-        "where that cannot be written, a temporary folder that goes away at the end)",
+        "where that cannot be written, a temporary folder that goes away at the end; for training "
+        "one in OUTPUT_DIR that stays)",
     )
     group.add_argument(
         "--clean-workdir",

@@ -14,9 +14,16 @@ from bids_flairseg.storage import as_output_error
 
 LOGGER = logging.getLogger(__name__)
 
+#: Within the output folder, for what has to outlive the run; hidden, and in ``.bidsignore``.
+KEPT = ".flairseg_work"
+# What containers have at their root.
+_CONTAINER_MARKS = (".dockerenv", "run/.containerenv", ".singularity.d")
+
 
 @contextmanager
-def work_folder(named: Path | None, bids_dir: Path, output_dir: Path) -> Iterator[Path]:
+def work_folder(
+    named: Path | None, bids_dir: Path, output_dir: Path, *, lasting: bool = False
+) -> Iterator[Path]:
     """Give the folder for intermediate files.
 
     It is the one that the user named, or ``work`` in the current folder. Where that cannot
@@ -29,6 +36,10 @@ def work_folder(named: Path | None, bids_dir: Path, output_dir: Path) -> Iterato
         What the user asked for.
     bids_dir, output_dir : Path
         Dataset, and folder of the results.
+    lasting : bool
+        A later run has to find it again, as a training that goes on does. Then a folder
+        within the output folder stands in for the temporary one, and for ``work`` where
+        that would go away with a container.
 
     Yields
     ------
@@ -38,9 +49,15 @@ def work_folder(named: Path | None, bids_dir: Path, output_dir: Path) -> Iterato
     Raises
     ------
     OutputError
-        The named folder cannot be made or written.
+        The named folder, or the one within the output folder, cannot be made or written.
     """
-    folder = _checked(named) if named else _default(bids_dir)
+    folder = _checked(named) if named else _default(bids_dir, lasting=lasting)
+    if folder is None and lasting:
+        folder = _checked(output_dir / KEPT)
+        LOGGER.info(
+            "intermediate files go to %s: with it, the same command goes on where it was (see -w)",
+            folder,
+        )
     if folder is not None:
         yield folder
         return
@@ -52,14 +69,37 @@ def work_folder(named: Path | None, bids_dir: Path, output_dir: Path) -> Iterato
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _default(bids_dir: Path) -> Path | None:
+def _default(bids_dir: Path, *, lasting: bool) -> Path | None:
     folder = Path("work").absolute()
-    if folder.is_relative_to(bids_dir):
+    if folder.is_relative_to(bids_dir) or (lasting and goes_with_container(folder.parent)):
         return None
     try:
         return _checked(folder)
     except FlairsegError:
         return None
+
+
+def goes_with_container(folder: Path, root: Path = Path("/")) -> bool:
+    """Tell whether a folder belongs to a container's own file system, which ends with it.
+
+    Parameters
+    ----------
+    folder : Path
+        It exists.
+    root : Path
+        Root of the file system.
+
+    Returns
+    -------
+    bool
+        False outside of containers, and for folders that are mounted into one.
+    """
+    if not any((root / mark).exists() for mark in _CONTAINER_MARKS):
+        return False
+    try:
+        return folder.stat().st_dev == root.stat().st_dev
+    except OSError:
+        return True
 
 
 def _checked(folder: Path) -> Path:

@@ -137,6 +137,7 @@ def test_bidsignore_lists_what_the_design_lists_and_keeps_what_the_user_added(
     assert sorted(lines) == sorted(
         [
             "mine",
+            ".flairseg_work",
             "*.html",
             "figures",
             "models",

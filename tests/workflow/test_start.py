@@ -18,6 +18,7 @@ import pytest
 
 from bids_flairseg import cli
 from bids_flairseg.bids import validate
+from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.config import DatasetConfig, ResourceConfig, RunConfig, SegmentConfig
 from bids_flairseg.errors import InvalidBidsError, NothingToDoError, OutputError, UsageError
 from bids_flairseg.workflow import folders, start
@@ -69,6 +70,44 @@ def test_work_folder_stays_out_of_the_dataset(
         assert not folder.is_relative_to(tmp_path / "work")
         assert folder.is_dir()
     assert not folder.exists()
+
+
+def test_what_a_training_needs_to_go_on_outlives_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bids, out = tmp_path, tmp_path / "out"  # so ./work lies within the dataset
+    for _ in range(2):
+        with folders.work_folder(None, bids, out, lasting=True) as folder:
+            assert folder == out / folders.KEPT
+            (folder / "state").touch()
+    assert (out / folders.KEPT / "state").exists()
+    assert folders.KEPT in load_spec().bidsignore
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError), folders.work_folder(None, bids, tmp_path / "file" / "x",
+                                                         lasting=True):  # fmt: skip
+        pass
+
+
+def test_a_training_in_a_container_does_not_keep_its_state_in_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(folders, "goes_with_container", lambda folder: folder == tmp_path)
+    places = None, tmp_path / "bids", tmp_path / "out"
+    with folders.work_folder(*places, lasting=True) as folder:
+        assert folder == tmp_path / "out" / folders.KEPT
+    with folders.work_folder(tmp_path / "named", *places[1:], lasting=True) as folder:
+        assert folder == tmp_path / "named"
+    with folders.work_folder(*places) as folder:
+        assert folder == tmp_path / "work"
+
+
+def test_a_mounted_folder_outlives_its_container(tmp_path: Path) -> None:
+    assert not folders.goes_with_container(tmp_path, tmp_path)
+    (tmp_path / ".dockerenv").touch()
+    assert folders.goes_with_container(tmp_path, tmp_path)
+    assert not folders.goes_with_container(Path("/proc"), tmp_path)
 
 
 def test_error_within_the_work_folder_passes_through(
