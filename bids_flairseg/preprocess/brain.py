@@ -67,10 +67,13 @@ class Anatomy:
         Of each class, on a grid of ``ANATOMY_MM`` that covers the image.
     affine : ndarray of float64, shape (4, 4)
         Voxel indices of that grid to RAS mm.
+    seen : ndarray of float32, shape (X, Y, Z)
+        What the network was given.
     """
 
     probabilities: NDArray[np.float32]
     affine: NDArray[np.float64]
+    seen: NDArray[np.float32]
 
 
 def find_anatomy(image: Nifti1Image, predict: Predict, *, multiple: int = 16) -> Anatomy:
@@ -98,11 +101,13 @@ def find_anatomy(image: Nifti1Image, predict: Predict, *, multiple: int = 16) ->
     data = voxels(coarse)
     affine = np.asarray(coarse.affine)
     head = foreground_mask(coarse)
-    probabilities = predict(_scaled(data, data[head]))
+    seen = _scaled(data, data[head])
+    probabilities = predict(seen)
     brain = probabilities[..., BACKGROUND] < 0.5
     if np.count_nonzero(brain) * ANATOMY_MM**3 / 1000 >= MIN_BRAIN_ML:
-        probabilities = predict(_scaled(data, data[brain]))
-    return Anatomy(probabilities, affine)
+        seen = _scaled(data, data[brain])
+        probabilities = predict(seen)
+    return Anatomy(probabilities, affine, seen)
 
 
 def anatomy_input(image: Nifti1Image, zoom_mm: float, *, multiple: int = 16) -> Nifti1Image:

@@ -21,6 +21,7 @@ from bids_flairseg.preprocess.brain import (
     stripped_mask,
 )
 from bids_flairseg.preprocess.grid import conform, new_image, restore, voxel_sizes
+from bids_flairseg.preprocess.orientation import orientation_hints
 
 LOGGER = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Brain:
     source : str
         ``network``, ``supplied``, ``resampled`` (supplied, on another grid) or ``stripped``.
     warnings : tuple of str
-        What is unusual about a supplied mask.
+        What is unusual about a supplied mask, and about how the head lies.
     """
 
     mask: Nifti1Image
@@ -92,7 +93,7 @@ def find_brain(
     else:
         mask, source = _own_mask(image, anatomy)
     classes = classes_on_grid(anatomy.probabilities, anatomy.affine, mask)
-    return Brain(mask, classes, source, warnings)
+    return Brain(mask, classes, source, (*warnings, *orientation_hints(anatomy, predict)))
 
 
 def _own_mask(image: Nifti1Image, anatomy: Anatomy) -> tuple[Nifti1Image, str]:

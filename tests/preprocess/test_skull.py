@@ -29,6 +29,8 @@ def network(brain: nib.Nifti1Image) -> Callable[[Array], Array]:
     coarse = voxels(resample(new_image(voxels(brain), np.asarray(brain.affine)), 2.0))
 
     def predict(volume: Array) -> Array:
+        if any(edge < least for edge, least in zip(volume.shape, coarse.shape, strict=True)):
+            return nothing(volume)  # asked about a turned head
         before = [(wide - edge) // 2 for wide, edge in zip(volume.shape, coarse.shape, strict=True)]
         where = tuple(slice(low, low + n) for low, n in zip(before, coarse.shape, strict=True))
         brain = np.zeros(volume.shape, np.float32)
