@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from bids_flairseg.bids.masks import find_references, match_masks
+from bids_flairseg.bids.masks import Mask, find_references, match_masks
 from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.bids.scans import Scan, list_participants
 from bids_flairseg.bids.tables import read_participants
@@ -20,6 +22,7 @@ LOGGER = logging.getLogger(__name__)
 COLUMNS = ("site", "diagnosis", "group")
 SIDECAR_KEYS = ("Manufacturer", "MagneticFieldStrength", "MRAcquisitionType")
 UNKNOWN = "n/a"
+_GENERATOR = "flairseg"
 _PATTERN = "*_label-lesion[_desc-RATER]_mask.nii.gz"
 
 
@@ -49,7 +52,7 @@ class LabelledScan:
 def find_labelled(
     scans: Sequence[Scan], derivatives: Mapping[str, Path], bids_dir: Path
 ) -> list[LabelledScan]:
-    """Match lesion masks to scans by their entities.
+    """Match lesion masks to scans by their entities; flairseg's own are nobody's labels.
 
     Parameters
     ----------
@@ -71,15 +74,16 @@ def find_labelled(
         No scan has a label; the message says what was there.
     """
     found: dict[str, dict[str, Path]] = {scan.name: {} for scan in scans}
+    predictions: dict[str, list[Mask]] = {}
     for name, folder in derivatives.items():
+        own = predictions.setdefault(name, [])
+        ours = _made_by_flairseg(folder)
         for participant, group in groupby(scans, key=lambda scan: scan.participant):
-            own = list(group)
-            masks = find_references(folder, [participant])
-            others = [scan.entities for scan in own]
-            for scan in own:
-                for mask in match_masks(scan.entities, masks, others):
-                    rater = f"{name}/{mask.rater}" if mask.rater else name
-                    found[scan.name].setdefault(rater, mask.path)
+            masks: list[Mask] = []
+            for mask in find_references(folder, [participant]):
+                (own if _is_prediction(mask, ours=ours) else masks).append(mask)
+            _match(name, list(group), masks, found)
+    _tell_predictions(predictions, derivatives)
     if not any(found.values()):
         raise MissingInputError(_nothing(scans, derivatives))
     participants = read_participants(bids_dir)
@@ -94,6 +98,62 @@ def find_labelled(
         )
         for scan in scans
     ]
+
+
+def _match(
+    name: str, scans: Sequence[Scan], masks: Sequence[Mask], found: dict[str, dict[str, Path]]
+) -> None:
+    """Add the masks of one derivative to the scans of one participant."""
+    others = [scan.entities for scan in scans]
+    for scan in scans:
+        for mask in match_masks(scan.entities, masks, others):
+            rater = f"{name}/{mask.rater}" if mask.rater else name
+            found[scan.name].setdefault(rater, mask.path)
+
+
+def _made_by_flairseg(folder: Path) -> bool:
+    """Tell whether a dataset says that flairseg has made it."""
+    generators = _read_json(folder / "dataset_description.json").get("GeneratedBy")
+    return isinstance(generators, list) and any(
+        isinstance(each, dict) and str(each.get("Name")).lower() == _GENERATOR
+        for each in generators
+    )
+
+
+def _is_prediction(mask: Mask, *, ours: bool) -> bool:
+    """Tell whether a network has drawn a mask, by its sidecar and, without one, its dataset."""
+    stem = mask.path.name.removesuffix(".gz").removesuffix(".nii")
+    sidecar = _read_json(mask.path.with_name(f"{stem}.json"))
+    if sidecar.get("Manual") is True:
+        return False
+    model = sidecar.get("Model")
+    return ours or (isinstance(model, dict) and "SHA256" in model)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _tell_predictions(
+    predictions: Mapping[str, Sequence[Mask]], derivatives: Mapping[str, Path]
+) -> None:
+    """Say which masks were left out."""
+    for name, masks in predictions.items():
+        if masks:
+            LOGGER.warning("-d %s=%s: %s", name, derivatives[name], _left_out(masks))
+
+
+def _left_out(masks: Sequence[Mask]) -> str:
+    listed = enumerate_some(mask.path.name for mask in masks)
+    return (
+        f"predictions of flairseg are no labels to learn from, left out: {listed}. If somebody has "
+        'corrected them, put "Manual": true into the JSON file of each, or copy the masks alone '
+        "to a derivative of its own."
+    )
 
 
 def _attributes(scan: Scan, row: Mapping[str, str]) -> dict[str, str]:
@@ -112,12 +172,15 @@ def _nothing(scans: Sequence[Scan], derivatives: Mapping[str, Path]) -> str:
             "Say where they are: -d manual=PATH."
         )
     places = ", ".join(f"-d {name}={folder}" for name, folder in derivatives.items())
-    masks = [
-        mask.path.name
-        for folder in derivatives.values()
-        for mask in find_references(folder, list_participants(folder))
-    ]
-    there = f"the masks {enumerate_some(masks)}, of other scans" if masks else "none of any scan"
+    masks, own = list[Mask](), list[Mask]()
+    for folder in derivatives.values():
+        ours = _made_by_flairseg(folder)
+        for mask in find_references(folder, list_participants(folder)):
+            (own if _is_prediction(mask, ours=ours) else masks).append(mask)
+    if own and not masks:
+        return f"{places}: {_left_out(own)}"
+    names = enumerate_some(mask.path.name for mask in masks)
+    there = f"the masks {names}, of other scans" if masks else "none of any scan"
     return (
         f"{places}: expected lesion masks ({_PATTERN}) of the scans {wanted}, found {there}. "
         "Check the path, the participants, and that the names of masks and scans agree."

@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,7 +153,11 @@ def find_cases(source: Source) -> list[LabelledScan]:
         if find_brain_masks(folder, list_participants(folder))
     }
     scans = find_valid_scans(replace(dataset, derivatives=with_brains))
-    return find_labelled(scans, dataset.derivatives, dataset.bids_dir)
+    cases = find_labelled(scans, dataset.derivatives, dataset.bids_dir)
+    raters = Counter(rater for case in cases for rater in case.raters)
+    listed = ", ".join(f"{rater} ({count} scans)" for rater, count in raters.items())
+    LOGGER.info("%s: labels drawn by %s", dataset.bids_dir, listed)
+    return cases
 
 
 def prepare_cases(

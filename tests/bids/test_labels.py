@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,38 @@ def test_labels_of_other_participants_are_named(make_tree: MakeTree) -> None:
 def test_a_folder_without_any_mask(make_tree: MakeTree) -> None:
     with pytest.raises(MissingInputError, match="found none of any scan"):
         find_labelled([scan("sub-1")], {"m": make_tree(name="m")}, make_tree())
+
+
+def describe(folder: Path, generator: str) -> None:
+    content = {"Name": "x", "GeneratedBy": [{"Name": generator}]}
+    (folder / "dataset_description.json").write_text(json.dumps(content))
+
+
+def test_predictions_of_flairseg_are_nobodys_labels(
+    make_tree: MakeTree, caplog: pytest.LogCaptureFixture
+) -> None:
+    stem = "sub-1/anat/sub-1_space-orig_label-L_mask"
+    ours = make_tree(f"{stem}.nii.gz", name="ours")
+    describe(ours, "flairseg")
+    copied = make_tree("sub-1/anat/sub-1_label-L_mask.nii.gz", name="copied")
+    sidecar = copied / "sub-1" / "anat" / "sub-1_label-L_mask.json"
+    sidecar.write_text('{"Model": {"Name": "m", "SHA256": "0"}}')
+    derivatives = {"ours": ours, "copied": copied}
+    with pytest.raises(MissingInputError, match=r"predictions of flairseg.*Manual"):
+        find_labelled([scan("sub-1")], derivatives, make_tree())
+    drawn = make_tree("sub-1/anat/sub-1_label-L_mask.nii.gz", name="drawn")
+    describe(drawn, "another tool")
+    caplog.clear()
+    (case,) = find_labelled([scan("sub-1")], {**derivatives, "drawn": drawn}, make_tree())
+    assert case.raters == ("drawn",)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.split("=")[0] for text in told] == ["-d ours", "-d copied"]
+
+
+def test_a_prediction_that_somebody_has_corrected_is_a_label(make_tree: MakeTree) -> None:
+    stem = "sub-1/anat/sub-1_space-orig_label-L_mask"
+    ours = make_tree(f"{stem}.nii.gz", name="ours")
+    describe(ours, "flairseg")
+    (ours / f"{stem}.json").write_text('{"Model": {"SHA256": "0"}, "Manual": true}')
+    (case,) = find_labelled([scan("sub-1")], {"ours": ours}, make_tree())
+    assert case.raters == ("ours",)
