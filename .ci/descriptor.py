@@ -37,6 +37,7 @@ IS_FILE = {
     "bids_filter_file",
     "nipype_plugin_file",
     "mask_names",
+    "config",
 }
 #: What the modes that do not train, or train in one way only, have no use for.
 CROSSVAL_ONLY = ["from_scratch", "folds", "fold"]

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bids_flairseg.config_file import as_table, compare_models
 from bids_flairseg.errors import FlairsegError, StorageError
-from bids_flairseg.parser import parse_arguments
+from bids_flairseg.parser import build_parser, parse_arguments
 from bids_flairseg.streams import open_streams
 
 if TYPE_CHECKING:
@@ -94,8 +95,11 @@ def run(arguments: argparse.Namespace) -> int:
     places = arguments.work_dir, arguments.bids_dir, arguments.output_dir
     with work_folder(*places, lasting=arguments.mode != "predict") as work_dir:
         config = run_config(arguments, work_dir=work_dir)
-        record = start_record(config)
+        record = start_record(config, _asked(arguments))
         with log_file(record.folder / "flairseg.log"):
+            if arguments.config:
+                models = {"lesion": config.segment.model, "anatomy": config.segment.anatomy}
+                compare_models(arguments.config, models)
             if config.train is not None:
                 from bids_flairseg.workflow.training import run_training
 
@@ -117,7 +121,7 @@ def _run_group(arguments: argparse.Namespace) -> int:
             f"{config.dataset.output_dir}: expected the results of the participant level, but "
             "there is no such folder. Run flairseg BIDS_DIR OUTPUT_DIR participant first."
         )
-    record = start_record(config)
+    record = start_record(config, _asked(arguments))
     with log_file(record.folder / "flairseg.log"):
         record.save()
         summary = run_group(config)
@@ -125,6 +129,11 @@ def _run_group(arguments: argparse.Namespace) -> int:
         if config.strict:
             check_strict(summary, config.dataset.output_dir)
         return summary.exit_code
+
+
+def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Spell the arguments for the record of the run."""
+    return as_table(arguments, build_parser())
 
 
 def group_config(arguments: argparse.Namespace) -> GroupConfig:

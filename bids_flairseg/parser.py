@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bids_flairseg import __version__, run_options, training_options, values
+from bids_flairseg import __version__, config_file, run_options, training_options, values
 from bids_flairseg.errors import MissingInputError, UsageError
 
 LOGGER = logging.getLogger(__name__)
 
+_ANSWERS = {"-h", "--help", "--version"}
 MODES = ("predict", "train", "finetune", "crossval")
 
 EPILOG = """\
@@ -84,8 +85,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     MissingInputError
         A file or folder named is not there.
     """
-    given = sys.argv[1:] if argv is None else argv
-    arguments = build_parser().parse_args([_hyphened(text) for text in given])
+    words = [_hyphened(text) for text in (sys.argv[1:] if argv is None else argv)]
+    path = config_file.find_config(words)
+    if path is not None and _ANSWERS.isdisjoint(words):
+        words = config_file.complete(words, path, build_parser())
+    arguments = build_parser().parse_args(words)
     _check_paths(arguments)
     if arguments.mode != "predict" and arguments.analysis_level != "participant":
         raise UsageError(f"--mode {arguments.mode} belongs to the participant level.")
@@ -187,6 +191,13 @@ def _add_general(parser: Parser) -> None:
         action="count",
         default=0,
         help="say more; -vv for everything",
+    )
+    group.add_argument(
+        config_file.OPTION,
+        type=values.path,
+        metavar="FILE",
+        help="TOML file with options: the flairseg.toml of an earlier run, to do it again, or your "
+        "own; what is given on the command line wins",
     )
 
 

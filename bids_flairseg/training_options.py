@@ -65,6 +65,7 @@ def _add_labels(group: argparse._ArgumentGroup) -> None:
 def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--recipe",
+        type=values.recipe,
         default="default",
         metavar="NAME|FILE",
         help="how to train: default, duong2019 (the paper), quick, or a TOML file "

@@ -30,6 +30,11 @@ def path(text: str) -> Path:
     return Path(text).absolute()
 
 
+def recipe(text: str) -> str:
+    """Make the path of a recipe absolute; a name stays as it is."""
+    return str(path(text)) if text.endswith(".toml") else text
+
+
 def analysis_level(text: str) -> str:
     """Check the analysis level.
 

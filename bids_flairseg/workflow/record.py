@@ -8,7 +8,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -65,13 +65,15 @@ class Record:
         write_text(self.folder / "flairseg.toml", text)
 
 
-def start_record(config: RunConfig | GroupConfig) -> Record:
+def start_record(config: RunConfig | GroupConfig, arguments: Mapping[str, Any]) -> Record:
     """Make the folder of a run's record.
 
     Parameters
     ----------
     config : RunConfig or GroupConfig
         The run.
+    arguments : mapping of str to value
+        All options by name, as TOML knows them; enough to do the run again.
 
     Returns
     -------
@@ -97,8 +99,7 @@ def start_record(config: RunConfig | GroupConfig) -> Record:
         "host": platform.node(),
         "process": os.getpid(),
     }
-    arguments = {key: _plain(value) for key, value in asdict(config).items()}
-    content = {"run": run, "arguments": arguments, "versions": _versions()}
+    content = {"run": run, "arguments": dict(arguments), "versions": _versions()}
     return Record(folder, started, content)
 
 
@@ -114,15 +115,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as TOML knows it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def _without_none(value: Any) -> Any:

@@ -136,17 +136,16 @@ def test_another_process_cannot_take_a_participant_that_is_taken(tmp_path: Path)
 
 
 def test_record_holds_what_was_asked_for_and_grows(config: RunConfig) -> None:
-    record = start_record(config)
+    asked = {"random_seed": 7, "derivatives": ["masks=/data/masks"]}
+    record = start_record(config, asked)
     record.save(models={"lesion": {"sha256": "abc"}})
     record.save(result={"exit_code": 0})
     content = tomllib.loads((record.folder / "flairseg.toml").read_text())
-    assert content["arguments"]["random_seed"] == 7
-    assert content["arguments"]["resources"]["memory_mb"] == 4000
-    assert "threshold" not in content["arguments"]["segment"]  # None: the model's own
+    assert content["arguments"] == asked
     assert content["models"]["lesion"]["sha256"] == "abc"
     assert content["result"]["exit_code"] == 0
     assert content["run"]["id"] == record.run_id == record.folder.name
-    assert start_record(config).folder != record.folder
+    assert start_record(config, asked).folder != record.folder
 
 
 def test_worker_threads_and_caches(config: RunConfig, tmp_path: Path) -> None:
