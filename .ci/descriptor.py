@@ -47,6 +47,7 @@ ANY_TRAINING = [
     "label_value",
     "dry_run",
     "also_train_on",
+    "synthetic",
     "recipe",
     "set",
     "checkpoint_minutes",

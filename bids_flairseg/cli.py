@@ -216,6 +216,7 @@ def train_config(arguments: argparse.Namespace) -> TrainConfig:
         raters=arguments.raters,
         label_values=tuple(sorted(set(arguments.label_value))),
         also=tuple(arguments.also_train_on),
+        synthetic=arguments.synthetic,
         count=arguments.train_count,
         fraction=arguments.train_fraction,
         repeats=arguments.repeats,

@@ -88,6 +88,8 @@ class TrainConfig:
         Values that mean lesion; none where masks have one besides 0.
     also : tuple of (Path, Path or None)
         Further datasets and their labels.
+    synthetic : Path or None
+        Folder of synthetic examples that the recipe's ``synthetic_share`` is taken from.
     count, fraction : int or None, float or None
         How many participants to train on; None means all.
     repeats : int
@@ -112,6 +114,7 @@ class TrainConfig:
     raters: str = "majority"
     label_values: tuple[int, ...] = ()
     also: tuple[tuple[Path, Path | None], ...] = ()
+    synthetic: Path | None = None
     count: int | None = None
     fraction: float | None = None
     repeats: int = 1

@@ -118,7 +118,7 @@ def _hyphened(text: str) -> str:
 
 
 def _check_paths(arguments: argparse.Namespace) -> None:
-    folders = [arguments.bids_dir, arguments.model, arguments.anatomy_model]
+    folders = [arguments.bids_dir, arguments.model, arguments.anatomy_model, arguments.synthetic]
     folders += [path for _, path in arguments.derivatives]
     folders += [path for both in arguments.also_train_on for path in both]
     for path in filter(None, folders):

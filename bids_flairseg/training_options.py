@@ -60,6 +60,12 @@ def _add_labels(group: argparse._ArgumentGroup) -> None:
         help="further datasets and their lesion masks, for training only (default labels: all "
         "of BIDS_DIR/derivatives)",
     )
+    group.add_argument(
+        "--synthetic",
+        type=values.path,
+        metavar="DIR",
+        help="folder of synthetic examples, of which synthetic_share of the recipe is mixed in",
+    )
 
 
 def _add_recipe(group: argparse._ArgumentGroup) -> None:
@@ -121,7 +127,8 @@ def _add_amount(group: argparse._ArgumentGroup) -> None:
         type=values.number(int, 1),
         default=1,
         metavar="N",
-        help="train N times, with the seeds that follow --random-seed (default: %(default)s)",
+        help="train N times on the same participants, with the seeds that follow --random-seed "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--folds",
@@ -227,6 +234,11 @@ def _check_crossval(arguments: argparse.Namespace) -> None:
     if arguments.fold is not None and arguments.fold > arguments.folds:
         raise UsageError(
             f"--fold {arguments.fold}: expected 1 to {arguments.folds}, the number of --folds."
+        )
+    if arguments.bundle_name == "base":
+        raise UsageError(
+            "--bundle-name base: crossval-base is the folder for the results of --model as it is. "
+            "Take another name."
         )
     if arguments.train_fraction:
         raise UsageError(

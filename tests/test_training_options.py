@@ -63,6 +63,7 @@ def test_what_training_begins_with(
         (["--mode", "crossval", "--from-scratch", "--layers", "last"], "all layers"),
         (["--mode", "crossval", "--train-fraction", "0.5"], "by --train-count"),
         (["--mode", "crossval", "--repeats", "2"], "another --random-seed"),
+        (["--mode", "crossval", "--bundle-name", "base"], "crossval-base is the folder"),
         (["--mode", "train", "--train-fraction", "0"], "above 0"),
         (["--mode", "train", "--train-count", "2", "--train-fraction", "0.5"], "not allowed"),
         (["--mode", "train", "--set", "epochs"], "KEY=VALUE"),
@@ -74,6 +75,13 @@ def test_what_training_begins_with(
 def test_contradictions_are_refused(words: list[str], more: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_arguments([*words, *more])
+
+
+def test_a_pool_of_synthetic_examples_has_to_be_there(words: list[str], tmp_path: Path) -> None:
+    more = ["--mode", "train", "--synthetic"]
+    assert train_config(parse_arguments([*words, *more, str(tmp_path)])).synthetic == tmp_path
+    with pytest.raises(MissingInputError, match="no-such"):
+        parse_arguments([*words, *more, str(tmp_path / "no-such")])
 
 
 def test_a_further_dataset_has_to_be_there(words: list[str], tmp_path: Path) -> None:

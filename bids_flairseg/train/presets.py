@@ -134,7 +134,10 @@ class SiteRecipe:
         "Share of the bundle's own weights in the average with the trained ones that is kept.",
     )  # fmt: skip
     synthetic_share: float = _number(
-        0.0, 0.0, 0.95, "Share of synthetic cases in an epoch, where a pool of them is given."
+        0.0,
+        0.0,
+        0.95,
+        "Share of synthetic cases in an epoch; they come from the folder of `--synthetic`.",
     )
 
     def __post_init__(self) -> None:

@@ -34,6 +34,8 @@ from bids_flairseg.workflow.summary import exit_code
 LOGGER = logging.getLogger(__name__)
 
 TABLE = "crossval.tsv"
+#: Folders of the outputs: of each model, and of ``--model`` as it is.
+PREFIX, BASE = "crossval-", "crossval-base"
 
 
 def segment_fold(

@@ -15,6 +15,7 @@ from bids_flairseg.bids.atomic import write_json
 from bids_flairseg.config import TrainConfig
 from bids_flairseg.errors import FlairsegError, UsageError
 from bids_flairseg.model.bundle import bundle_digest, check_bundle
+from bids_flairseg.train.synthetic import list_pool
 from bids_flairseg.workflow.cases import PreparedCase
 from bids_flairseg.workflow.trainer import Task
 
@@ -23,7 +24,7 @@ TASK_FILE = "training.json"
 #: What comes along with a bundle; none of it names a participant.
 _BESIDE = ("history.tsv", "curve.svg", "training.log", "events.out.*")
 _REPORT = "report.html"
-_LONGEST = 48
+_LONGEST, _LONGEST_RECIPE = 48, 16
 
 
 def model_name(train: TrainConfig, *, parent: str, recipe: str) -> str:
@@ -44,10 +45,11 @@ def model_name(train: TrainConfig, *, parent: str, recipe: str) -> str:
     if train.bundle_name:
         return train.bundle_name
     count = "" if train.count is None else f"-{train.count}"
+    recipe = re.sub(r"[^A-Za-z0-9._+-]", "-", recipe)
     if not train.begins_with_bundle:
-        name = f"trained-{re.sub(r'[^A-Za-z0-9._+-]', '-', recipe)}"
-        return name[: _LONGEST - len(count)] + count
-    ending = f"-finetuned-{train.layers.replace('+', '-')}{count}"
+        return f"trained-{recipe}"[: _LONGEST - len(count)] + count
+    layers = train.layers.replace("+", "-")
+    ending = f"-finetuned-{layers}-{recipe[:_LONGEST_RECIPE]}{count}"
     return parent[: _LONGEST - len(ending)] + ending
 
 
@@ -94,10 +96,17 @@ def task_digest(task: Task, cases: Sequence[PreparedCase]) -> str:
         "layers": task.layers,
         "seed": task.seed,
         "train": sorted(name for _, name in task.train),
+        "synthetic": _list_synthetic(task.synthetic),
         "validation": sorted(name for _, name in task.validation),
         "cases": sorted(case.digest for case in cases),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _list_synthetic(folder: Path | None) -> list[str]:
+    if folder is None:
+        return []
+    return [f"{path.name} {path.stat().st_size}" for path in list_pool(folder)]
 
 
 def is_trained(bundle: Path, digest: str) -> bool:

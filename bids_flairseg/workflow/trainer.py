@@ -57,6 +57,8 @@ class Task:
         The card names participants.
     command : str
         For the card.
+    synthetic : Path or None
+        Folder of synthetic examples to mix in.
     """
 
     folder: Path
@@ -72,6 +74,7 @@ class Task:
     settings: Mapping[str, Any] = field(default_factory=dict)
     share_ids: bool = False
     command: str = ""
+    synthetic: Path | None = None
 
 
 class TrainingError(FlairsegError):
@@ -241,6 +244,7 @@ def _fit(task: Task, report: Callable[[Any], None]) -> dict[str, Any]:
     from bids_flairseg.train.job import TrainingJob
     from bids_flairseg.train.result import save_result
     from bids_flairseg.train.store import StoredCase, read_cases
+    from bids_flairseg.train.synthetic import read_pool
 
     def open_cases(places: tuple[Place, ...]) -> tuple[StoredCase, ...]:
         return tuple(case for folder, name in places for case in read_cases(folder, [name]))
@@ -255,6 +259,7 @@ def _fit(task: Task, report: Callable[[Any], None]) -> dict[str, Any]:
         layers=task.layers,
         seed=task.seed,
         name=task.name,
+        synthetic=read_pool(task.synthetic) if task.synthetic else (),
         **task.settings,
     )
     # The first signal is noted by the training; all others are to leave it alone.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,11 @@ from rich.console import Console
 from bids_flairseg.bids.atomic import write_json, write_tsv
 from bids_flairseg.bids.description import prepare_output_dir
 from bids_flairseg.bids.outputs import log_dir
-from bids_flairseg.config import RunConfig, TrainConfig
-from bids_flairseg.model.bundle import BundleConfig
+from bids_flairseg.config import RunConfig
 from bids_flairseg.train.checks import case_table, check_number, find_problems, require_usable
-from bids_flairseg.train.folds import hold_out, make_folds, take
+from bids_flairseg.train.folds import make_folds
 from bids_flairseg.train.job import scratch_config
-from bids_flairseg.train.presets import SiteRecipe, load_recipe
-from bids_flairseg.train.store import StoredCase, read_cases
+from bids_flairseg.train.presets import load_recipe
 from bids_flairseg.workflow.cases import (
     PreparedCase,
     find_cases,
@@ -30,50 +27,19 @@ from bids_flairseg.workflow.cases import (
     show_table,
     take_participants,
 )
-from bids_flairseg.workflow.crossval import report_folds, segment_fold
+from bids_flairseg.workflow.crossval import BASE, PREFIX, report_folds, segment_fold
 from bids_flairseg.workflow.environment import environment, worker_variables
 from bids_flairseg.workflow.execute import choose_executor
 from bids_flairseg.workflow.locks import ParticipantLocks
-from bids_flairseg.workflow.models import Models, read_models
+from bids_flairseg.workflow.models import read_models
 from bids_flairseg.workflow.record import Record
-from bids_flairseg.workflow.run import dataset_info, make_plan, session
-from bids_flairseg.workflow.scan import Plan, run_folder
-from bids_flairseg.workflow.trained import (
-    TASK_FILE,
-    is_trained,
-    keep_beside,
-    model_name,
-    refuse_parent,
-    task_digest,
-)
+from bids_flairseg.workflow.resume import clean_branches
+from bids_flairseg.workflow.run import dataset_info, session
+from bids_flairseg.workflow.tasks import TrainingRun, check_synthetic, choose, make_task, open_cases
+from bids_flairseg.workflow.trained import TASK_FILE, is_trained, keep_beside
 from bids_flairseg.workflow.trainer import Task, run_task
 
 LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What all trainings of a command have in common."""
-
-    config: RunConfig
-    train: TrainConfig
-    models: Models
-    recipe: SiteRecipe
-    bundle_config: BundleConfig
-    record: Record
-    console: Console | None
-
-    @property
-    def plan(self) -> Plan:
-        """The plan of the main workflow, for the grid and intensities of the training."""
-        plan = make_plan(self.config, self.models)
-        wanted = self.bundle_config.preprocessing
-        settings = replace(
-            plan.settings,
-            voxel_size_mm=wanted.voxel_size_mm,
-            normalisation=wanted.normalisation,
-        )
-        return replace(plan, settings=settings, folder=run_folder(self.config.dataset))
 
 
 def run_training(config: RunConfig, record: Record, console: Console | None = None) -> int:
@@ -106,28 +72,29 @@ def run_training(config: RunConfig, record: Record, console: Console | None = No
     models = read_models(config.segment)
     from_bundle = train.begins_with_bundle or recipe.network == "parent"
     bundle_config = models.lesion.config if from_bundle else scratch_config(recipe)
-    run = _Run(config, train, models, recipe, bundle_config, record, console)
+    run = TrainingRun(config, train, models, recipe, bundle_config, record, console)
     record.save(
         models={"lesion": models.lesion.record(), "anatomy": models.anatomy.record()},
         recipe=asdict(recipe),
     )
+    check_synthetic(run)
     cases = _prepare(run)
     _check(run, cases)
-    if train.dry_run:
-        return 0
-    if train.mode == "crossval":
-        return _cross_validate(run, cases)
-    names = [_train(run, cases, seed=config.random_seed + n) for n in range(train.repeats)]
-    for name in names:
-        LOGGER.info("the model is there: --model %s", _models_dir(run) / name)
-    return 0
+    code, trainings = 0, list[dict[str, Any]]()
+    if train.mode == "crossval" and not train.dry_run:
+        code, trainings = _cross_validate(run, cases)
+    elif not train.dry_run:
+        trainings = [_train(run, cases, number) for number in range(train.repeats)]
+        for training in trainings:
+            LOGGER.info("the model is there: --model %s", run.models_dir / training["name"])
+    if config.clean_workdir and not train.dry_run and code == 0:
+        _clean(run, cases)
+    usable = sum(case.row.usable for case in cases)
+    record.save(result={"exit_code": code, "cases": usable, "trainings": trainings})
+    return code
 
 
-def _models_dir(run: _Run) -> Path:
-    return run.config.dataset.output_dir / "models"
-
-
-def _prepare(run: _Run) -> list[PreparedCase]:
+def _prepare(run: TrainingRun) -> list[PreparedCase]:
     """Prepare the cases of all datasets."""
     found = [(source, find_cases(source)) for source in list_sources(run.config)]
     executor = choose_executor(run.config)
@@ -138,6 +105,8 @@ def _prepare(run: _Run) -> list[PreparedCase]:
             locks, (one.scan.participant for _, each in found for one in each if one.labels)
         )
         for source, labelled in found:
+            if run.config.clean_workdir and run.train.fold is None:
+                clean_branches(source.dataset, [case.scan for case in labelled])
             plan = run.plan if not source.prefix else replace(run.plan, folder=None)
             cases += prepare_cases(
                 plan, source, labelled, executor=executor, crew=crew, console=run.console
@@ -145,7 +114,7 @@ def _prepare(run: _Run) -> list[PreparedCase]:
     return cases
 
 
-def _check(run: _Run, cases: Sequence[PreparedCase]) -> None:
+def _check(run: TrainingRun, cases: Sequence[PreparedCase]) -> None:
     """Print the table of all cases and refuse what cannot be trained on."""
     rows = [case.row for case in cases]
     findings = find_problems(rows)
@@ -165,96 +134,42 @@ def _check(run: _Run, cases: Sequence[PreparedCase]) -> None:
         LOGGER.warning("%s", warning)
 
 
-def _open(cases: Sequence[PreparedCase]) -> list[StoredCase]:
-    return [case for item in cases for case in read_cases(item.folder, [item.row.name])]
-
-
-def _train(run: _Run, cases: Sequence[PreparedCase], *, seed: int) -> str:
-    """Train once on all, or on some, of the cases; return the name of the bundle."""
-    own = _draw(run, [case for case in cases if case.own and case.row.usable], seed=seed)
-    name = model_name(run.train, parent=run.models.lesion.config.name, recipe=run.recipe.name)
-    if run.train.repeats > 1:
-        name += f"-seed{seed}"
+def _train(run: TrainingRun, cases: Sequence[PreparedCase], number: int) -> dict[str, Any]:
+    """Train once on all, or on some, of the cases; return what the record says of it."""
+    own = choose(run, [case for case in cases if case.own and case.row.usable])
     more = [case for case in cases if not case.own and case.row.usable]
-    _train_on(run, *_make_task(run, own, more, name=name, seed=seed))
-    return name
+    seed = run.config.random_seed + number
+    name = run.name if run.train.repeats == 1 else f"{run.name}-seed{seed}"
+    return _train_on(run, *make_task(run, own, more, name=name, seed=seed))
 
 
-def _draw(run: _Run, own: Sequence[PreparedCase], *, seed: int) -> list[PreparedCase]:
-    """Keep as many participants as ``--train-count`` or ``--train-fraction`` asks for."""
-    count = run.train.count
-    if run.train.fraction is not None:
-        people = len({case.row.participant for case in own})
-        count = max(1, round(run.train.fraction * people))
-    if count is None:
-        return list(own)
-    chosen = set(take(_open(own), count=count, seed=seed))
-    return [case for case in own if case.row.name in chosen]
-
-
-def _make_task(
-    run: _Run,
-    own: Sequence[PreparedCase],
-    more: Sequence[PreparedCase],
-    *,
-    name: str,
-    seed: int,
-) -> tuple[Task, str]:
-    """Gather what a training on some cases has to know, and condense it."""
-    bundle = _models_dir(run) / name
-    refuse_parent(bundle, run.config.segment.model)
-    _, held = hold_out(_open(own), share=run.recipe.hold_out, seed=seed)
-    used = [case for case in own if case.row.name not in held]
-    task = Task(
-        folder=Path(),
-        train=tuple((case.folder, case.row.name) for case in (*used, *more)),
-        validation=tuple((case.folder, case.row.name) for case in own if case.row.name in held),
-        recipe=run.recipe,
-        parent=run.config.segment.model if run.train.begins_with_bundle else None,
-        config=run.bundle_config,
-        layers=run.train.layers,
-        seed=seed,
-        name=name,
-        bundle=bundle,
-        settings={
-            "checkpoint_minutes": run.train.checkpoint_minutes,
-            "nthreads": run.config.resources.omp_nthreads,
-            "workers": 2,
-            "device": run.config.resources.device,
-            "memory_mb": run.config.resources.memory_mb,
-        },
-        share_ids=run.train.share_ids,
-        command=_command(run),
-    )
-    digest = task_digest(task, [*own, *more])
-    folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
-    return replace(task, folder=folder), digest
-
-
-def _train_on(run: _Run, task: Task, digest: str) -> Path:
-    """Train, or see that it was done before; return the bundle."""
+def _train_on(run: TrainingRun, task: Task, digest: str) -> dict[str, Any]:
+    """Train, or see that it was done before; return what the record says of it."""
     with ParticipantLocks(log_dir(run.config.dataset.output_dir)) as locks:
         take_participants(locks, [f"models/{task.name}"])  # another run may be training it
         if not run.config.overwrite and is_trained(task.bundle, digest):
             LOGGER.info("%s: done already, on the same cases with the same recipe", task.name)
-        else:
-            _run(run, task, digest)
-    return task.bundle
+            return {"name": task.name, "state": "unchanged"}
+        if task.bundle.exists():
+            LOGGER.warning(
+                "%s: replaces the model of another training of that name; --bundle-name keeps both",
+                task.bundle,
+            )
+        summary = _run(run, task, digest)
+    return {"name": task.name, "state": "trained", **_outcome(summary)}
 
 
-def _command(run: _Run) -> str:
-    """Return the command for the card; as it was given, it names paths and participants."""
-    if run.train.share_ids:
-        return str(run.record.content["run"]["command"])
-    train, words = run.train, ["flairseg", "BIDS_DIR", "OUTPUT_DIR", "participant"]
-    words += ["--mode", train.mode, "--recipe", run.recipe.name, "--layers", train.layers]
-    words += ["--raters", train.raters, "--random-seed", str(run.config.random_seed)]
-    if train.overrides:
-        words += ["--set", *(f"{key}={value}" for key, value in train.overrides.items())]
-    return shlex.join(words)
+def _outcome(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return what the record says of a training; names of held-out cases stay out of it."""
+    outcome = {key: summary[key] for key in ("trained_parameters", "best_epoch", "seconds")}
+    for when in ("before", "after"):
+        if scores := summary[when]:
+            mean = sum(score["dice"] for score in scores) / len(scores)
+            outcome[f"held_out_dice_{when}"] = round(mean, 4)
+    return outcome
 
 
-def _run(run: _Run, task: Task, digest: str) -> None:
+def _run(run: TrainingRun, task: Task, digest: str) -> dict[str, Any]:
     """Train, and leave what was found beside the bundle."""
     LOGGER.info("%s: training; log and checkpoints: %s", task.name, task.folder)
     if run.config.overwrite and (task.folder / TASK_FILE).exists():
@@ -266,6 +181,9 @@ def _run(run: _Run, task: Task, digest: str) -> None:
     keep_beside(task, digest)
     write_json(task.folder / TASK_FILE, summary)
     _tell(task.name, summary)
+    if run.config.clean_workdir:
+        shutil.rmtree(task.folder, ignore_errors=True)
+    return summary
 
 
 def _tell(name: str, summary: dict[str, Any]) -> None:
@@ -285,40 +203,55 @@ def _tell(name: str, summary: dict[str, Any]) -> None:
         LOGGER.info("%s: held out: %s: Dice %s%.3f", name, score["name"], old, score["dice"])
 
 
-def _cross_validate(run: _Run, cases: Sequence[PreparedCase]) -> int:
+def _cross_validate(
+    run: TrainingRun, cases: Sequence[PreparedCase]
+) -> tuple[int, list[dict[str, Any]]]:
     """Train without each fold and segment it; the same cases with the bundle as it is."""
     own = [case for case in cases if case.own and case.row.usable]
     more = [case for case in cases if not case.own and case.row.usable]
-    folds = make_folds(_open(own), folds=run.train.folds, seed=run.config.random_seed)
-    name = model_name(run.train, parent=run.models.lesion.config.name, recipe=run.recipe.name)
-    root = run.config.dataset.output_dir
-    targets = {"crossval-base": run.config.segment.model} if run.train.begins_with_bundle else {}
-    codes, bundles = [], list[Path | None]()
+    seed = run.config.random_seed
+    folds = make_folds(open_cases(own), folds=run.train.folds, seed=seed)
+    base = {BASE: run.config.segment.model} if run.train.begins_with_bundle else {}
+    target = f"{PREFIX}{run.name}"
+    codes, trainings, bundles = list[int](), list[dict[str, Any]](), list[Path | None]()
     for number, names in enumerate(folds, start=1):
         tested = [case for case in own if case.row.name in names]
-        rest = [case for case in own if case.row.name not in names]
-        rest = _draw(run, rest, seed=run.config.random_seed)
-        task, digest = _make_task(
-            run, rest, more, name=f"{name}-fold{number}of{len(folds)}",
-            seed=run.config.random_seed,
-        )  # fmt: skip
+        rest = choose(run, [case for case in own if case.row.name not in names])
+        name = f"{run.name}-fold{number}of{len(folds)}"
+        task, digest = make_task(run, rest, more, name=name, seed=seed)
         if run.train.fold not in (None, number):
             bundles.append(task.bundle if is_trained(task.bundle, digest) else None)
             continue
         LOGGER.info("fold %d of %d: %s", number, len(folds), ", ".join(names))
-        bundle = _train_on(run, task, digest)
-        bundles.append(bundle)
-        for target, model in {**targets, f"crossval-{name}": bundle}.items():
-            codes.append(
-                segment_fold(
-                    run.config,
-                    run.record,
-                    run.console,
-                    scans=[case.labelled.scan for case in tested],
-                    model=model,
-                    output_dir=root / target,
-                )
-            )
-    models = {target: [model] * len(folds) for target, model in targets.items()}
-    report_folds(run.config, own, folds, {**models, f"crossval-{name}": bundles})
-    return max(codes, default=0)
+        trainings.append(_train_on(run, task, digest))
+        bundles.append(task.bundle)
+        codes += _segment(run, tested, {**base, target: task.bundle})
+    models = {name: [model] * len(folds) for name, model in base.items()}
+    report_folds(run.config, own, folds, {**models, target: bundles})
+    return max(codes, default=0), trainings
+
+
+def _segment(
+    run: TrainingRun, tested: Sequence[PreparedCase], models: dict[str, Path]
+) -> list[int]:
+    """Segment the cases of a fold with each model; return the exit codes."""
+    scans = [case.labelled.scan for case in tested]
+    root = run.config.dataset.output_dir
+    return [
+        segment_fold(
+            run.config, run.record, run.console, scans=scans, model=model, output_dir=root / name
+        )
+        for name, model in models.items()
+    ]
+
+
+def _clean(run: TrainingRun, cases: Sequence[PreparedCase]) -> None:
+    """Remove the prepared cases at the end, unless other folds need them."""
+    if run.train.fold is not None:
+        LOGGER.info(
+            "--clean-workdir: prepared cases stay for other folds; the call without --fold, which "
+            "gathers them, removes them"
+        )
+        return
+    for source in list_sources(run.config):
+        clean_branches(source.dataset, [case.labelled.scan for case in cases])

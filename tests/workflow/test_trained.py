@@ -61,6 +61,8 @@ def test_names_tell_layers_apart_and_are_names() -> None:
     }
     assert len(names) == 3
     assert max(map(len, names)) == 48
+    recipes = {model_name(TrainConfig("finetune"), parent="p", recipe=r) for r in ("a", "b c")}
+    assert recipes == {"p-finetuned-all-a", "p-finetuned-all-b-c"}
     assert model_name(TrainConfig("train"), parent="p", recipe="../my own") == "trained-..-my-own"
     assert model_name(TrainConfig("train", bundle_name="b"), parent="p", recipe="r") == "b"
 

@@ -1,0 +1,238 @@
+"""What each training of a command is given: its cases, its name, its folder."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from bids_flairseg.config import RunConfig, TrainConfig
+from bids_flairseg.errors import UsageError
+from bids_flairseg.model.bundle import BundleConfig
+from bids_flairseg.train.folds import hold_out, take
+from bids_flairseg.train.presets import SiteRecipe
+from bids_flairseg.train.store import StoredCase, read_cases
+from bids_flairseg.train.synthesis.lesion import NORMALISATION, VOXEL_MM
+from bids_flairseg.workflow.cases import PreparedCase
+from bids_flairseg.workflow.models import Models
+from bids_flairseg.workflow.record import Record
+from bids_flairseg.workflow.run import make_plan
+from bids_flairseg.workflow.scan import Plan, run_folder
+from bids_flairseg.workflow.trained import model_name, refuse_parent, task_digest
+from bids_flairseg.workflow.trainer import Task
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What all trainings of a command have in common.
+
+    Attributes
+    ----------
+    config : RunConfig
+        All settings.
+    train : TrainConfig
+        Those of the training.
+    models : Models
+        Both bundles.
+    recipe : SiteRecipe
+        How to train.
+    bundle_config : BundleConfig
+        Network, grid and intensities.
+    record : Record
+        Where the run is recorded.
+    console : Console or None
+        A terminal for a live display.
+    """
+
+    config: RunConfig
+    train: TrainConfig
+    models: Models
+    recipe: SiteRecipe
+    bundle_config: BundleConfig
+    record: Record
+    console: Console | None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the main workflow, for the grid and intensities of the training."""
+        plan = make_plan(self.config, self.models)
+        wanted = self.bundle_config.preprocessing
+        settings = replace(
+            plan.settings,
+            voxel_size_mm=wanted.voxel_size_mm,
+            normalisation=wanted.normalisation,
+        )
+        return replace(plan, settings=settings, folder=run_folder(self.config.dataset))
+
+    @property
+    def models_dir(self) -> Path:
+        """Where bundles go."""
+        return self.config.dataset.output_dir / "models"
+
+    @property
+    def name(self) -> str:
+        """Name of the model, without what tells repeats and folds apart."""
+        parent = self.models.lesion.config.name
+        return model_name(self.train, parent=parent, recipe=self.recipe.name)
+
+
+def open_cases(cases: Sequence[PreparedCase]) -> list[StoredCase]:
+    """Map prepared cases into memory."""
+    return [case for item in cases for case in read_cases(item.folder, [item.row.name])]
+
+
+def choose(run: TrainingRun, own: Sequence[PreparedCase]) -> list[PreparedCase]:
+    """Keep as many participants as ``--train-count`` or ``--train-fraction`` asks for.
+
+    Who they are hangs on ``--random-seed`` alone: repeats train on the same cases, as the
+    five trainings of M_1 in Rauschecker et al. 2022 did, and differ in all else that is drawn.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        With one of both, or neither.
+    own : sequence of PreparedCase
+        Cases of the command's dataset that can be used.
+
+    Returns
+    -------
+    list of PreparedCase
+        All or some of them.
+
+    Raises
+    ------
+    UsageError
+        There are fewer.
+    """
+    count = run.train.count
+    if run.train.fraction is not None:
+        people = len({case.row.participant for case in own})
+        count = max(1, round(run.train.fraction * people))
+    if count is None:
+        return list(own)
+    chosen = set(take(open_cases(own), count=count, seed=run.config.random_seed))
+    return [case for case in own if case.row.name in chosen]
+
+
+def check_synthetic(run: TrainingRun) -> None:
+    """Make sure that recipe, ``--synthetic`` and model agree about synthetic cases.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        The command.
+
+    Raises
+    ------
+    UsageError
+        One is there without the other, or the model wants other images than the pool has.
+    """
+    share, pool = run.recipe.synthetic_share, run.train.synthetic
+    if bool(share) != bool(pool):
+        raise UsageError(
+            f"expected --synthetic DIR and a synthetic_share above 0 together, found a share of "
+            f"{share:g} and {pool or 'no folder'}. Add --synthetic DIR or --set "
+            "synthetic_share=0.3, or leave both out."
+        )
+    wanted = run.bundle_config.preprocessing
+    if pool and (wanted.voxel_size_mm, wanted.normalisation) != (VOXEL_MM, NORMALISATION):
+        raise UsageError(
+            f"--synthetic {pool}: the model wants images of {wanted.voxel_size_mm:g} mm normalised "
+            f"as {wanted.normalisation!r}, synthetic ones have {VOXEL_MM:g} mm and "
+            f"{NORMALISATION!r}. Leave --synthetic out, or take another --model."
+        )
+
+
+def make_task(
+    run: TrainingRun,
+    own: Sequence[PreparedCase],
+    more: Sequence[PreparedCase],
+    *,
+    name: str,
+    seed: int,
+) -> tuple[Task, str]:
+    """Gather what a training on some cases has to know, and condense it.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        The command.
+    own, more : sequence of PreparedCase
+        Cases of its dataset, some of which may be held out, and of further ones.
+    name : str
+        Of the bundle.
+    seed : int
+        Of random weights and draws.
+
+    Returns
+    -------
+    task : Task
+        The training.
+    digest : str
+        See `task_digest`.
+
+    Raises
+    ------
+    UsageError
+        The bundle would overwrite the one that training begins with.
+    """
+    bundle = run.models_dir / name
+    refuse_parent(bundle, run.config.segment.model)
+    # by the seed of the command, so that repeats choose their epoch on the same cases
+    _, held = hold_out(open_cases(own), share=run.recipe.hold_out, seed=run.config.random_seed)
+    used = [case for case in own if case.row.name not in held]
+    _warn_of_no_lesion(name, [*used, *more])
+    task = Task(
+        folder=Path(),
+        train=tuple((case.folder, case.row.name) for case in (*used, *more)),
+        validation=tuple((case.folder, case.row.name) for case in own if case.row.name in held),
+        recipe=run.recipe,
+        parent=run.config.segment.model if run.train.begins_with_bundle else None,
+        config=run.bundle_config,
+        layers=run.train.layers,
+        seed=seed,
+        name=name,
+        bundle=bundle,
+        settings={
+            "checkpoint_minutes": run.train.checkpoint_minutes,
+            "nthreads": run.config.resources.omp_nthreads,
+            "workers": 2,
+            "device": run.config.resources.device,
+            "memory_mb": run.config.resources.memory_mb,
+        },
+        share_ids=run.train.share_ids,
+        command=_command(run),
+        synthetic=run.train.synthetic,
+    )
+    digest = task_digest(task, [*own, *more])
+    folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
+    return replace(task, folder=folder), digest
+
+
+def _warn_of_no_lesion(name: str, cases: Sequence[PreparedCase]) -> None:
+    if not any(case.row.facts["lesion_ml"] for case in cases):
+        LOGGER.warning(
+            "%s: none of the %d cases that are trained on has a lesion: the model will learn to "
+            "find none. Add cases with lesions, hold out fewer (--set hold_out=0), take fewer "
+            "--folds, or another --random-seed.",
+            name,
+            len(cases),
+        )
+
+
+def _command(run: TrainingRun) -> str:
+    """Return the command for the card; as it was given, it names paths and participants."""
+    if run.train.share_ids:
+        return str(run.record.content["run"]["command"])
+    train, words = run.train, ["flairseg", "BIDS_DIR", "OUTPUT_DIR", "participant"]
+    words += ["--mode", train.mode, "--recipe", run.recipe.name, "--layers", train.layers]
+    words += ["--raters", train.raters, "--random-seed", str(run.config.random_seed)]
+    if train.overrides:
+        words += ["--set", *(f"{key}={value}" for key, value in train.overrides.items())]
+    return shlex.join(words)
