@@ -34,6 +34,7 @@ IS_FILE = {
     "bids_dir",
     "model",
     "anatomy_model",
+    "synthetic",
     "bids_filter_file",
     "nipype_plugin_file",
     "mask_names",
