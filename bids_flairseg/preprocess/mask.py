@@ -34,6 +34,8 @@ _BROKEN = (
 _PARALLEL = np.cos(np.deg2rad(5))
 # So much of the image's field of view, at least, is in that of its mask.
 _COVERED = 0.5
+#: Begins the note on a mask in which none of the values is found that mean lesion.
+NO_SUCH_VALUE = "no lesion of value"
 _ADVICE = "Resample the mask to the FLAIR with the tool that made it, or repair its header."
 
 
@@ -230,7 +232,8 @@ def label_on_grid(
     mask : ndarray of bool, shape (X, Y, Z)
         Lesion on the grid of the FLAIR.
     note : str
-        What was done beyond reading; empty if nothing was.
+        What was done beyond reading, or that a mask with other values than `values` counts
+        as empty (then it begins with `NO_SUCH_VALUE`); empty if there is nothing to say.
 
     Raises
     ------
@@ -241,15 +244,25 @@ def label_on_grid(
     """
     image = open_mask(path)
     mask = new_image(read_label(image, path, values), np.asarray(image.affine))
+    absent = _absent(image, path, values) if values and not np.any(mask.dataobj) else ""
     try:
         check_grid(flair, image, turn_between(flair, image), path)
     except GridError:
         _check_compatible(mask, flair, path)
         soft = restore(nib.Nifti1Image(mask.dataobj, mask.affine), flair)
-        return np.asarray(soft.dataobj) > 0.5, (
-            f"label resampled from {_by(mask.shape)} to {_by(flair.shape[:3])} voxels"
-        )
-    return np.asarray(restore(mask, flair, order=0).dataobj) > 0, ""
+        note = f"label resampled from {_by(mask.shape)} to {_by(flair.shape[:3])} voxels"
+        return np.asarray(soft.dataobj) > 0.5, "; ".join(filter(None, (absent, note)))
+    return np.asarray(restore(mask, flair, order=0).dataobj) > 0, absent
+
+
+def _absent(image: nib.Nifti1Image, path: Path, values: Sequence[int]) -> str:
+    """Say what a mask has that has none of the values that mean lesion; nothing if it is empty."""
+    _, found = _read_values(image, path)
+    if not found.size:
+        return ""
+    wanted = ", ".join(map(str, values))
+    listed = ", ".join(f"{value:g}" for value in found[:8])
+    return f"{NO_SUCH_VALUE} {wanted}: {path.name} has {listed}"
 
 
 def _check_compatible(mask: nib.Nifti1Image, flair: nib.Nifti1Image, path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bids_flairseg.errors import InputError
+from bids_flairseg.preprocess.mask import NO_SUCH_VALUE
 
 _NONE = "n/a"
 #: Share of the label outside the brain from which it is fatal, or worth a word.
@@ -62,11 +63,14 @@ class Finding:
         What was expected, what was found, what to do.
     fatal : bool
         Whether training must not start.
+    loud : bool
+        Whether it is to be told as a warning.
     """
 
     case: str
     text: str
     fatal: bool = False
+    loud: bool = False
 
 
 def find_problems(rows: Sequence[CaseRow]) -> list[Finding]:
@@ -88,8 +92,7 @@ def find_problems(rows: Sequence[CaseRow]) -> list[Finding]:
         findings += _look_at(row)
     findings += _duplicates(usable)
     if usable and not any(row.facts["lesion_ml"] for row in usable):
-        text = "all masks are empty: there is nothing to learn. Add cases with lesions."
-        findings.append(Finding("all cases", text, fatal=True))
+        findings.append(Finding("all cases", _say_empty(usable), fatal=True))
     without = [row.name for row in rows if not row.labelled]
     if without:
         findings.append(Finding(_names(without), "no lesion mask, so not used."))
@@ -99,7 +102,7 @@ def find_problems(rows: Sequence[CaseRow]) -> list[Finding]:
 def _look_at(row: CaseRow) -> list[Finding]:
     """Judge one case by its facts."""
     facts = row.facts
-    found = [Finding(row.name, f"{note}.") for note in facts["notes"]]
+    found = [Finding(row.name, f"{note}.", loud=_is_absent(note)) for note in facts["notes"]]
     outside, like_brain = facts["outside"], facts["brain_dice"]
     direct, mirrored = facts["flip"]
     if like_brain >= BRAIN_DICE or facts["lesion_ml"] > BRAIN_DICE * facts["brain_ml"]:
@@ -126,6 +129,22 @@ def _look_at(row: CaseRow) -> list[Finding]:
     return found
 
 
+def _is_absent(note: str) -> bool:
+    """Tell whether a mask has values, but none that means lesion: it may as well be a slip."""
+    return note.startswith(NO_SUCH_VALUE)
+
+
+def _say_empty(rows: Sequence[CaseRow]) -> str:
+    """Say why there is nothing to learn, and what the masks have instead."""
+    absent = [note for row in rows for note in row.facts["notes"] if _is_absent(note)]
+    if not absent:
+        return "all masks are empty: there is nothing to learn. Add cases with lesions."
+    return (
+        f"all masks are empty: {_names(absent, separator='; ')}. Say which values mean lesion by "
+        "--label-value."
+    )
+
+
 def _duplicates(rows: Sequence[CaseRow]) -> list[Finding]:
     """Find images that are there more than once; fatal between participants."""
     same: dict[str, list[CaseRow]] = defaultdict(list)
@@ -145,9 +164,9 @@ def _duplicates(rows: Sequence[CaseRow]) -> list[Finding]:
     return findings
 
 
-def _names(names: Sequence[str]) -> str:
+def _names(names: Sequence[str], separator: str = ", ") -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return separator.join(names[:_SHOWN]) + more
 
 
 def require_usable(findings: Sequence[Finding]) -> None:

@@ -10,10 +10,11 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,22 +129,29 @@ def write_case(folder: Path, case: StoredCase) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         last.unlink(missing_ok=True)
-        _write(folder / f"{case.name}_image.npy", image)
-        _write(folder / f"{case.name}_target.npy", target)
-        temporary = last.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(last)
+        for name, array in (("image", image), ("target", target)):
+            with _written(folder / f"{case.name}_{name}.npy") as stream:
+                np.save(stream, np.ascontiguousarray(array))
+        with _written(last) as stream:
+            stream.write(json.dumps(content).encode())
     except OSError as error:
         raise _storage_error(folder, error) from error
     return last
 
 
-def _write(path: Path, array: NDArray[Any]) -> None:
-    """Write an array; who has the old one mapped keeps it."""
+@contextmanager
+def _written(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes its place once it is on the disk; who has the old one mapped keeps it.
+
+    Without the wait for the disk, a machine that loses power could be left with the name of a
+    case and not all of its voxels.
+    """
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
-            np.save(stream, np.ascontiguousarray(array))
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

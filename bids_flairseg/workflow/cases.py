@@ -298,5 +298,6 @@ def show_table(rows: Sequence[CaseRow], findings: Sequence[Finding]) -> str:
             f"{sum(volume > 0 for volume in volumes)} with lesions "
             f"({volumes[0]:.1f} to {volumes[-1]:.1f} ml)"
         )
-    lines += [f"note: {item.case}: {item.text}" for item in findings if not item.fatal]
+    quiet = [item for item in findings if not (item.fatal or item.loud)]
+    lines += [f"note: {item.case}: {item.text}" for item in quiet]
     return "\n".join(lines)

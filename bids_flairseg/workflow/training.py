@@ -127,6 +127,9 @@ def _check(run: TrainingRun, cases: Sequence[PreparedCase]) -> None:
         [dict(zip(names, line, strict=True)) for line in cells],
     )
     require_usable(findings)
+    for finding in findings:
+        if finding.loud:
+            LOGGER.warning("%s: %s Is that right?", finding.case, finding.text)
     own = [case.row for case in cases if case.own and case.row.usable]
     participants = len({row.participant for row in own})
     warning = check_number(len(own), participants, mode=run.train.mode, folds=run.train.folds)

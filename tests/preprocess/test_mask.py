@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bids_flairseg.errors import InputError
 from bids_flairseg.measure.agreement import dice
 from bids_flairseg.preprocess.grid import resample
-from bids_flairseg.preprocess.mask import GridError, label_on_grid
+from bids_flairseg.preprocess.mask import NO_SUCH_VALUE, GridError, label_on_grid
 from tests.conftest import MakeImage, rotation
 
 
@@ -83,3 +83,15 @@ def test_several_values_need_a_choice(tmp_path: Path, flair: nib.Nifti1Image) ->
 def test_an_empty_mask_is_a_mask(tmp_path: Path, flair: nib.Nifti1Image) -> None:
     path = save(tmp_path, np.zeros(flair.shape, np.uint8), flair.affine)
     assert not label_on_grid(path, flair)[0].any()
+
+
+def test_a_value_that_the_mask_does_not_have_is_told_with_those_it_has(
+    tmp_path: Path, flair: nib.Nifti1Image
+) -> None:
+    path = save(tmp_path, 2 * lesion(flair).astype(np.uint8), flair.affine)
+    mask, note = label_on_grid(path, flair, [4, 5])
+    assert not mask.any()
+    assert note == f"{NO_SUCH_VALUE} 4, 5: mask.nii.gz has 2"
+    assert label_on_grid(path, flair, [2, 4])[1] == ""
+    empty = save(tmp_path, np.zeros(flair.shape, np.uint8), flair.affine)
+    assert label_on_grid(empty, flair, [4])[1] == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,20 @@ def test_all_masks_empty(tmp_path: Path) -> None:
     (finding,) = problems(make_case(tmp_path, lesions=0))
     assert finding.fatal
     assert "nothing to learn" in finding.text
+
+
+def test_a_label_value_that_no_mask_has_is_fatal_and_told(tmp_path: Path) -> None:
+    (finding,) = [f for f in problems(make_case(tmp_path, values=(7,))) if f.fatal]
+    assert "no lesion of value 7: sub-1_mask.nii.gz has 1. Say which" in finding.text
+
+
+def test_a_label_value_that_one_mask_does_not_have_is_a_warning(tmp_path: Path) -> None:
+    _, _, mask = draw()
+    good = make_case(tmp_path, mask=7 * mask, values=(7,))
+    other = make_case(tmp_path, "sub-2", seed=1, values=(7,))
+    control = make_case(tmp_path, "sub-3", seed=2, lesions=0, values=(7,))
+    (finding,) = find_problems([row(good), row(other), row(control)])
+    assert (finding.case, finding.fatal, finding.loud) == ("sub-2", False, True)
 
 
 def test_a_flipped_label_is_suspected(tmp_path: Path) -> None:
@@ -140,6 +155,27 @@ def test_too_few_cases() -> None:
     ):
         with pytest.raises(InputError, match=text):
             check_number(cases, participants, mode=mode, folds=3)
+
+
+def test_a_case_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, steps = make_case(tmp_path), list[str]()
+    replace, fsync = Path.replace, os.fsync
+
+    def note_sync(descriptor: int) -> None:
+        steps.append("on disk")
+        fsync(descriptor)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        steps.append(target.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_rename)
+    write_case(tmp_path / "store", case)
+    names = ("sub-1_image.npy", "sub-1_target.npy", "sub-1.json")
+    assert steps == [step for name in names for step in ("on disk", name)]
 
 
 def test_a_full_disk_leaves_no_half_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
