@@ -1,8 +1,10 @@
-"""Probabilities that mean what they say: Platt's scaling, folded into the last convolution."""
+"""Probabilities that mean what they say: Platt's scaling in the last layer, and its check."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +13,11 @@ from numpy.typing import NDArray
 _LIMIT = 14.0
 _EDGES = np.linspace(-_LIMIT, _LIMIT, 281)
 _ROUNDS = 50
+_SAFE = 1e-7
 _OUTPUT = "head_out_conv"
+_BINS = 10
+# Below this probability lies nearly all of the brain, and is right; it says nothing.
+_CALIBRATED_FROM = 0.05
 
 
 def fit_scaling(
@@ -32,7 +38,7 @@ def fit_scaling(
     """
     total, lesion = np.zeros(len(_EDGES) + 1), np.zeros(len(_EDGES) + 1)
     for probability, truth in examples:
-        safe = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
+        safe = np.clip(probability.astype(np.float64), _SAFE, 1 - _SAFE)
         place = np.digitize(np.log(safe / (1 - safe)), _EDGES).ravel()
         total += np.bincount(place, minlength=len(total))
         lesion += np.bincount(place, truth.ravel(), minlength=len(total))
@@ -58,6 +64,26 @@ def _newton(
     return max(float(weights[0]), 0.05), float(weights[1])
 
 
+def rescale(probability: NDArray[np.float32], slope: float, offset: float) -> NDArray[np.float32]:
+    """Scale and shift the logit of probabilities.
+
+    Parameters
+    ----------
+    probability : ndarray of float32
+        Any shape.
+    slope, offset : float
+        See :func:`fit_scaling`.
+
+    Returns
+    -------
+    calibrated : ndarray of float32
+        Of the same shape.
+    """
+    safe = np.clip(probability.astype(np.float64), _SAFE, 1 - _SAFE)
+    logit = slope * np.log(safe / (1 - safe)) + offset
+    return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
+
+
 def fold(model: keras.Model, slope: float, offset: float) -> None:
     """Put a scaling of the logit into a network whose last layer is a sigmoid.
 
@@ -71,3 +97,48 @@ def fold(model: keras.Model, slope: float, offset: float) -> None:
     layer = model.get_layer(_OUTPUT)
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel * np.float32(slope), bias * np.float32(slope) + np.float32(offset)])
+
+
+@dataclass
+class Reliability:
+    """How often voxels of each probability are lesion.
+
+    Attributes
+    ----------
+    voxels, summed, lesion : ndarray of float, shape (10,)
+        Voxels, sum of their probabilities and lesion voxels in tenths of the
+        probability, from 0.05 on.
+    """
+
+    voxels: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
+    summed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
+    lesion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
+
+    def add(self, probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> None:
+        """Count the voxels of one example."""
+        chosen = probability >= _CALIBRATED_FROM
+        values = probability[chosen].astype(np.float64)
+        place = np.minimum((values * _BINS).astype(int), _BINS - 1)
+        self.voxels += np.bincount(place, minlength=_BINS)
+        self.summed += np.bincount(place, values, minlength=_BINS)
+        self.lesion += np.bincount(place, truth[chosen], minlength=_BINS)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the curve and the expected calibration error.
+
+        Returns
+        -------
+        summary : dict
+            Mean probability and share of lesion in each tenth that occurs; the
+            error is the mean distance of both, weighted by voxels (Guo et al.
+            2017, arXiv:1706.04599), over voxels of probability 0.05 and more.
+        """
+        there = self.voxels > 0
+        mean = self.summed[there] / self.voxels[there]
+        share = self.lesion[there] / self.voxels[there]
+        error = float(np.average(np.abs(mean - share), weights=self.voxels[there]))
+        return {
+            "mean_probability": mean.round(3).tolist(),
+            "share_of_lesion": share.round(3).tolist(),
+            "expected_calibration_error": round(error, 4),
+        }

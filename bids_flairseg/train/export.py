@@ -15,7 +15,7 @@ from bids_flairseg.model.bundle import BundleConfig, Card, Inference, Preprocess
 from bids_flairseg.train.calibration import fit_scaling, fold
 from bids_flairseg.train.pretrain import averaged
 from bids_flairseg.train.recipes import RECIPES, Recipe
-from bids_flairseg.train.scores import score_classes, score_lesions, voxels_of_brains
+from bids_flairseg.train.scores import ask, score_classes, score_lesions
 from bids_flairseg.train.synthesis.labels import CLASSES
 
 LOGGER = logging.getLogger(__name__)
@@ -78,11 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = averaged(recipe, chosen.run)
     paths = sorted(chosen.validation.glob("example-*.npy"))
     anatomy = chosen.recipe == "anatomy"
-    if not anatomy:
-        slope, offset = fit_scaling(voxels_of_brains(model, paths))
+    if anatomy:
+        scores = score_classes(model, paths)
+    else:
+        answers = ask(model, paths)
+        slope, offset = fit_scaling(answer.of_brain for answer in answers)
         fold(model, slope, offset)
         LOGGER.info("logits scaled by %.3f and shifted by %.3f", slope, offset)
-    scores = (score_classes if anatomy else score_lesions)(model, paths)
+        scores = score_lesions([answer.scaled(slope, offset) for answer in answers])
     LOGGER.info("%s", scores)
     lines = (chosen.run / "history.jsonl").read_text(encoding="utf-8").splitlines()
     history = [json.loads(line) for line in lines]

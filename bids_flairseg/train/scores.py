@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from bids_flairseg.measure.confidence import confidence
 from bids_flairseg.measure.lesions import label_lesions
+from bids_flairseg.measure.regions import lesion_regions, region_map
+from bids_flairseg.train.calibration import Reliability, rescale
 from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.synthesis.labels import CLASSES
 
 LOGGER = logging.getLogger(__name__)
 
 THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
-_BINS = 10
-# Below this probability lies nearly all of the brain, and is right; it says nothing.
-_CALIBRATED_FROM = 0.05
 _DRAWS = 2000
 _MIN_LESION_ML = 0.01
+_ANATOMY_MM = 2.0
+_TISSUE = (1, 2, 5, 6)  # cortex, white matter and deep grey, cerebellum, brainstem
 
 
 def probabilities(model: keras.Model, image: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -49,7 +50,7 @@ def probabilities(model: keras.Model, image: NDArray[np.float16]) -> NDArray[np.
 
 
 def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the mean Dice of each class, and of the brain as a whole.
+    """Return the mean Dice of each class and of the brain, and how often regions are right.
 
     Parameters
     ----------
@@ -61,12 +62,14 @@ def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
     Returns
     -------
     scores : dict
-        Dice by class name.
+        Dice by class name; of lesions put at random into the heads, the share that the
+        classes of the network give the region that the true ones give.
     """
-    rows = []
-    for path in paths:
+    rows, right = [], []
+    for number, path in enumerate(paths):
         image, target = read_example(path)
         found = probabilities(model, image).argmax(-1)
+        right += agreeing_regions(np.asarray(target), found, seed=number)
         pairs = [(found == index, target == index) for index in range(1, len(CLASSES))]
         rows.append([_dice(found > 0, target > 0), *(_dice(a, b) for a, b in pairs)])
     names = ("brain", *CLASSES[1:])
@@ -74,63 +77,103 @@ def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
     return {
         "examples": len(rows),
         "mean_dice": dict(zip(names, means, strict=True)),
+        "regions": {"lesions": len(right), "accuracy": round(float(np.mean(right)), 3)},
     }
 
 
-@dataclass
-class Reliability:
-    """How often voxels of each probability are lesion.
+def agreeing_regions(
+    truth: NDArray[np.uint8], found: NDArray[np.int64], *, seed: int, count: int = 40
+) -> list[bool]:
+    """Put balls into a head and compare the regions that two sets of classes give them.
+
+    Parameters
+    ----------
+    truth, found : ndarray of int, shape (X, Y, Z)
+        Anatomy classes at 2 mm.
+    seed : int
+        Of centres and sizes.
+    count : int
+        Balls, each with its centre in brain tissue and a radius of 2 to 6 mm.
+
+    Returns
+    -------
+    same : list of bool
+        One per ball; empty where the head has no tissue.
+    """
+    rng = np.random.default_rng(seed)
+    centres = np.argwhere(np.isin(truth, _TISSUE))
+    spacing = (_ANATOMY_MM,) * 3
+    maps = [region_map(classes, spacing) for classes in (truth, found)]
+    same = []
+    for centre in rng.permutation(centres)[:count]:
+        radius = rng.uniform(2, 6) / _ANATOMY_MM
+        grid = np.ogrid[tuple(slice(0, edge) for edge in truth.shape)]
+        ball = sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2
+        one, other = (int(lesion_regions(ball.astype(np.uint8), regions)[0]) for regions in maps)
+        same.append(one == other)
+    return same
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a lesion network says of one example.
 
     Attributes
     ----------
-    voxels, summed, lesion : ndarray of float, shape (10,)
-        Voxels, sum of their probabilities and lesion voxels in tenths of the
-        probability, from 0.05 on.
+    probability : ndarray of float32, shape (X, Y, Z)
+        0 exactly outside the brain, and nowhere else.
+    truth : ndarray of bool, shape (X, Y, Z)
+        Lesion.
     """
 
-    voxels: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
-    summed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
-    lesion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
+    probability: NDArray[np.float32]
+    truth: NDArray[np.bool_]
 
-    def add(self, probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> None:
-        """Count the voxels of one example."""
-        chosen = probability >= _CALIBRATED_FROM
-        values = probability[chosen].astype(np.float64)
-        place = np.minimum((values * _BINS).astype(int), _BINS - 1)
-        self.voxels += np.bincount(place, minlength=_BINS)
-        self.summed += np.bincount(place, values, minlength=_BINS)
-        self.lesion += np.bincount(place, truth[chosen], minlength=_BINS)
+    @property
+    def of_brain(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Probability and truth of the voxels within the brain, each of shape (V,)."""
+        inside = self.probability > 0
+        return self.probability[inside], self.truth[inside]
 
-    def summary(self) -> dict[str, Any]:
-        """Return the curve and the expected calibration error.
-
-        Returns
-        -------
-        summary : dict
-            Mean probability and share of lesion in each tenth that occurs; the
-            error is the mean distance of both, weighted by voxels (Guo et al.
-            2017, arXiv:1706.04599), over voxels of probability 0.05 and more.
-        """
-        there = self.voxels > 0
-        mean = self.summed[there] / self.voxels[there]
-        share = self.lesion[there] / self.voxels[there]
-        error = float(np.average(np.abs(mean - share), weights=self.voxels[there]))
-        return {
-            "mean_probability": mean.round(3).tolist(),
-            "share_of_lesion": share.round(3).tolist(),
-            "expected_calibration_error": round(error, 4),
-        }
+    def scaled(self, slope: float, offset: float) -> Answer:
+        """Return the answer with its logits scaled and shifted."""
+        inside = self.probability > 0
+        probability = np.zeros_like(self.probability)
+        probability[inside] = rescale(self.probability[inside], slope, offset)
+        return Answer(probability, self.truth)
 
 
-def score_lesions(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
-    """Score the lesion network: threshold, Dice, false volume, calibration, confidence.
+def ask(model: keras.Model, paths: Sequence[Path]) -> list[Answer]:
+    """Let a lesion network predict examples, 25 MB each in memory.
 
     Parameters
     ----------
     model : keras.Model
-        The lesion network.
+        The network.
     paths : sequence of Path
-        Examples with and without lesions.
+        Examples.
+
+    Returns
+    -------
+    answers : list of Answer
+        In the order of the paths.
+    """
+    answers = []
+    for path in paths:
+        image, target = read_example(path)
+        found = np.maximum(probabilities(model, image)[..., 0], np.finfo(np.float32).tiny)
+        found[np.asarray(image) == 0] = 0
+        answers.append(Answer(found, np.asarray(target) > 0))
+    return answers
+
+
+def score_lesions(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Score a lesion network: threshold, Dice, false volume, calibration, confidence.
+
+    Parameters
+    ----------
+    answers : sequence of Answer
+        To examples with and without lesions.
 
     Returns
     -------
@@ -141,7 +184,8 @@ def score_lesions(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
         of a lesion tells true from false ones at that threshold.
     """
     dices, false, reliability = [], [], Reliability()
-    for probability, truth in _predictions(model, paths):
+    for answer in answers:
+        probability, truth = answer.probability, answer.truth
         reliability.add(probability, truth)
         if truth.any():
             dices.append([_dice(probability > level, truth) for level in THRESHOLDS])
@@ -162,55 +206,17 @@ def score_lesions(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
             zip(map(str, THRESHOLDS), table.mean(0).round(3).tolist(), strict=True)
         ),
         "reliability": reliability.summary(),
-        "lesions": score_confidence(_predictions(model, paths), THRESHOLDS[best]),
+        "lesions": score_confidence(answers, THRESHOLDS[best]),
     }
 
 
-def voxels_of_brains(
-    model: keras.Model, paths: Sequence[Path]
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Yield what a lesion network says of the voxels of each brain, and the truth.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The lesion network.
-    paths : sequence of Path
-        Examples.
-
-    Yields
-    ------
-    probability : ndarray of float32, shape (V,)
-        Of the voxels within the brain.
-    truth : ndarray of bool, shape (V,)
-        Whether they are lesion.
-    """
-    for path in paths:
-        image, target = read_example(path)
-        inside = np.asarray(image) != 0
-        yield probabilities(model, image)[..., 0][inside], np.asarray(target)[inside] > 0
-
-
-def _predictions(
-    model: keras.Model, paths: Sequence[Path]
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Yield probability, zero outside the brain, and truth of each example."""
-    for path in paths:
-        image, target = read_example(path)
-        found = probabilities(model, image)[..., 0]
-        found[np.asarray(image) == 0] = 0
-        yield found, np.asarray(target) > 0
-
-
-def score_confidence(
-    examples: Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]], threshold: float
-) -> dict[str, Any]:
+def score_confidence(answers: Sequence[Answer], threshold: float) -> dict[str, Any]:
     """Score how well the confidence of a lesion tells true from false ones.
 
     Parameters
     ----------
-    examples : iterator of tuple of ndarray, shape (X, Y, Z)
-        Probability and truth at 1 mm.
+    answers : sequence of Answer
+        At 1 mm.
     threshold : float
         Probability from which a voxel counts.
 
@@ -222,7 +228,8 @@ def score_confidence(
     """
     values: list[NDArray[np.float64]] = []
     true: list[NDArray[np.bool_]] = []
-    for probability, truth in examples:
+    for answer in answers:
+        probability, truth = answer.probability, answer.truth
         labels = label_lesions(probability > threshold, voxel_ml=1e-3, min_ml=_MIN_LESION_ML)
         values.append(confidence(labels, probability))
         touched = np.bincount(labels[truth], minlength=int(labels.max()) + 1)[1:]

@@ -1,0 +1,64 @@
+"""Scores of synthetic heads: what is perfect scores perfectly, what is wrong does not."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bids_flairseg.train.scores import Answer, agreeing_regions, score_lesions
+
+SHAPE = (24, 24, 24)
+
+
+def answer(seed: int, *, lesion: bool, false: bool = False, shift: int = 0) -> Answer:
+    """A brain of 20 voxels across, a lesion of 6 in it, or a false one of 4."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros(SHAPE, bool)
+    probability = np.zeros(SHAPE, np.float32)
+    probability[2:22, 2:22, 2:22] = 0.01 + 0.02 * rng.random((20, 20, 20))
+    if lesion:
+        truth[8:14, 8:14, 8:14] = True
+        probability[np.roll(truth, shift, 0)] = 0.9
+    if false:
+        probability[16:20, 16:20, 16:20] = 0.6
+    return Answer(probability, truth)
+
+
+def test_right_answers_score_one_and_nothing_false() -> None:
+    scores = score_lesions([answer(0, lesion=True), answer(1, lesion=False)])
+    assert scores["mean_dice"] == 1
+    assert scores["false_ml"]["median"] == 0
+    assert (scores["lesions"]["true"], scores["lesions"]["false"]) == (1, 0)
+
+
+def test_false_volume_and_shifted_lesions_are_told() -> None:
+    scores = score_lesions([answer(0, lesion=True, shift=3), answer(1, lesion=False, false=True)])
+    assert scores["mean_dice"] == pytest.approx(0.5)
+    assert scores["false_ml"]["largest"] == pytest.approx(0.064)
+    assert scores["lesions"]["area_under_curve"] == 1
+
+
+def test_scaling_leaves_the_outside_at_zero_and_one_stays_above_another() -> None:
+    before = answer(0, lesion=True)
+    after = before.scaled(0.5, -0.2)
+    np.testing.assert_array_equal(after.probability == 0, before.probability == 0)
+    assert after.probability.max() < before.probability.max()
+    probability, truth = after.of_brain
+    assert probability.shape == truth.shape == (20**3,)
+
+
+def head() -> NDArray[np.uint8]:
+    """Ventricle in white matter in cortex, cerebellum below."""
+    classes = np.zeros((40, 40, 40), np.uint8)
+    classes[4:36, 4:36, 12:36] = 1
+    classes[7:33, 7:33, 15:33] = 2
+    classes[16:24, 12:28, 20:26] = 3
+    classes[10:30, 4:20, 3:12] = 5
+    return classes
+
+
+def test_regions_agree_with_themselves_and_not_with_a_head_upside_down() -> None:
+    truth = head()
+    assert all(agreeing_regions(truth, truth.astype(int), seed=0))
+    turned = agreeing_regions(truth, truth[:, :, ::-1].astype(int), seed=0)
+    assert len(turned) == 40
+    assert np.mean(turned) < 0.7
