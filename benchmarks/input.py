@@ -1,51 +1,91 @@
 """The input of training: whether it slows training down, and whether its memory stays flat.
 
-``python benchmarks/input.py --cases 100 --steps 60`` makes cases of the size of a head, trains
-the shipped lesion network on patches that lie in memory and on those that `PatchDataset` cuts,
-in turns of a few steps, and prints both rates, their ratio and the resident memory.
+Cases of the size of a head are written to a store as training does it. The lesion network then
+trains in turns: on two batches that lie in memory, which is pure compute, and on what
+`PatchDataset` cuts from the mapped and augmented volumes, as in the recipe. The first step of each
+turn, in which the queue fills, does not count. Rates, processor time and their ratios are printed
+for each pair of turns, so that whatever else the machine does meets both; then the memory.
+
+    python benchmarks/input.py [--cases 100] [--steps 20] [--turns 3] [--batch 4] [--patch 96]
+
+Ends with 1 where the median ratio is under 0.95 or the memory over 4 GB, with ``--check``.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
+import resource
+import statistics
+import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import psutil
 
-from bids_flairseg.model.bundle import bundled, read_config
+from bids_flairseg.model.bundle import BundleConfig, bundled, read_config
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.unet import build_unet
-from bids_flairseg.train.losses import binary_loss
+from bids_flairseg.train.feed import sampling_of
+from bids_flairseg.train.network import compile_model, training_precision
 from bids_flairseg.train.patches import PatchDataset
-from bids_flairseg.train.sampling import Sampling
+from bids_flairseg.train.presets import SiteRecipe, load_recipe
 from bids_flairseg.train.store import StoredCase, read_cases, write_case
 
 SHAPE = (140, 172, 134)
-TURN = 5
+LEAST_RATIO, MOST_GB = 0.95, 4.0
 
 
-class InMemory(keras.utils.PyDataset):
-    """Batches that were made before."""
+@dataclass(frozen=True)
+class Turn:
+    """What some steps took: seconds of the clock and of the processors, for one step."""
 
-    def __init__(self, batches: list[tuple[np.ndarray, np.ndarray]], count: int) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
-        self.batches, self.count = batches, count
+    wall: float
+    processor: float
+
+
+class Clock(keras.callbacks.Callback):
+    """Takes the time from the end of the first step to that of the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[tuple[float, float]] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Note when a step has ended."""
+        times = psutil.Process().cpu_times()
+        self.ends.append((time.monotonic(), times.user + times.system))
+
+    @property
+    def turn(self) -> Turn:
+        """Means over all steps but the first."""
+        count = len(self.ends) - 1
+        wall, processor = (b - a for a, b in zip(self.ends[0], self.ends[-1], strict=True))
+        return Turn(wall / count, processor / count)
+
+
+class Batches(keras.utils.PyDataset):
+    """A number of batches from a function, ahead of time as in training."""
+
+    def __init__(self, get: Callable[[int], Any], count: int) -> None:
+        super().__init__(workers=2, use_multiprocessing=False, max_queue_size=6)
+        self.get, self.count = get, count
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.batches[index % len(self.batches)]
+    def __getitem__(self, index: int) -> Any:
+        return self.get(index)
 
 
-def make_cases(folder: Path, count: int) -> tuple[StoredCase, ...]:
-    """Write cases of noise in an ellipsoid with a few balls of lesion; files are shared."""
+def write_cases(folder: Path, count: int) -> tuple[StoredCase, ...]:
+    """Write cases of noise in an ellipsoid with a few balls of lesion."""
     rng = np.random.default_rng(0)
     grid = np.ogrid[tuple(slice(0, n) for n in SHAPE)]
     centre = [(n - 1) / 2 for n in SHAPE]
@@ -56,94 +96,92 @@ def make_cases(folder: Path, count: int) -> tuple[StoredCase, ...]:
         for _ in range(6):
             middle = [c + rng.uniform(-0.25, 0.25) * n for c, n in zip(centre, SHAPE, strict=True)]
             target |= sum((g - m) ** 2 for g, m in zip(grid, middle, strict=True)) < 5**2
+        target &= brain
         noise = rng.standard_normal(SHAPE, np.float32)
-        image = np.where(brain, noise + 2 * target + 0.01, 0).astype(np.float16)
-        write_case(
-            folder,
-            StoredCase(
-                name=f"sub-{number}",
-                participant=str(number),
-                image=image,
-                target=(target & brain).astype(np.uint8),
-                lesion_ml=float((target & brain).sum()) / 1000,
-                attributes={},
-            ),
+        case = StoredCase(
+            name=f"sub-{number}",
+            participant=str(number),
+            image=np.where(brain, noise + 2 * target + 0.01, 0).astype(np.float16),
+            target=target.astype(np.uint8),
+            lesion_ml=float(target.sum()) / 1000,
+            attributes={},
         )
+        write_case(folder, case)
     return read_cases(folder, [f"sub-{number}" for number in range(count)])
 
 
-def main() -> None:
+def make_model(config: BundleConfig, recipe: SiteRecipe, precision: str) -> keras.Model:
+    """Build and compile the network as training does."""
+    keras.mixed_precision.set_global_policy(
+        "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    )
+    model = build_unet(config.architecture)
+    compile_model(model, recipe, rounds=1, steps=10_000)
+    return model
+
+
+def compare(cases: tuple[StoredCase, ...], chosen: argparse.Namespace) -> tuple[float, float]:
+    """Train in turns; return the median ratio of rates and the most memory in GB."""
+    recipe = load_recipe(
+        "default",
+        {"batch": str(chosen.batch), "patch": str(chosen.patch), "steps_per_epoch": "0"},
+    )
+    config = read_config(bundled("lesion"))
+    precision = training_precision(recipe, config, "cpu")
+    model = make_model(config, recipe, precision)
+    data = PatchDataset(cases, sampling_of(recipe, chosen.batch), seed=0)
+    print(f"{len(cases)} cases, {len(data)} batches an epoch, {model.count_params():,} weights, "
+          f"{precision}")  # fmt: skip
+    ready = [data[index] for index in range(2)]
+
+    def fit(get: Callable[[int], Any]) -> Turn:
+        clock = Clock()
+        source = Batches(get, chosen.steps + 1)
+        model.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[clock])
+        return clock.turn
+
+    model.fit(Batches(lambda index: ready[index], 1), epochs=1, verbose=0)  # compiles
+    ratios = []
+    for number in range(chosen.turns):
+        first = 2 + number * (chosen.steps + 1)
+        pure = fit(lambda index: ready[index % 2])
+        fed = fit(lambda index, first=first: data[(first + index) % len(data)])
+        ratios.append(pure.wall / fed.wall)
+        print(
+            f"turn {number + 1}: {1 / pure.wall:.3f} steps/s from memory, {1 / fed.wall:.3f} from "
+            f"the store: ratio {ratios[-1]:.3f}; processor seconds a step {pure.processor:.2f} and "
+            f"{fed.processor:.2f}: ratio {pure.processor / fed.processor:.3f}; "
+            f"{psutil.Process().memory_info().rss / 1e9:.2f} GB resident",
+            flush=True,
+        )
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(
+        f"ratio of step rates: minimum {min(ratios):.3f}, median {statistics.median(ratios):.3f}, "
+        f"maximum {max(ratios):.3f} (wanted: {LEAST_RATIO}); at most {most:.2f} GB resident "
+        f"(wanted: {MOST_GB:g})"
+    )
+    return statistics.median(ratios), most
+
+
+def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=20, help="of a turn")
+    parser.add_argument("--turns", type=int, default=3, help="of each kind")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--patch", type=int, default=96)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--augment", action="store_true", help="intensities as well")
+    parser.add_argument("--check", action="store_true", help="fail where it is too slow or large")
     chosen = parser.parse_args()
+    memory = psutil.virtual_memory().total / 1e9
+    print(f"{os.cpu_count()} processors, {chosen.threads} threads, {memory:.0f} GB of memory, load "
+          f"{os.getloadavg()[0]:.1f}")  # fmt: skip
     set_up(chosen.threads, "cpu")
-    folder = Path(tempfile.mkdtemp(prefix="flairseg-input-"))
-    try:
-        compare(folder, chosen)
-    finally:
-        shutil.rmtree(folder)
-
-
-def compare(folder: Path, chosen: argparse.Namespace) -> None:
-    """Train in turns on batches from memory and on those that are cut."""
-    cases = make_cases(folder, chosen.cases)
-    sampling = Sampling(patch=chosen.patch, batch=chosen.batch)
-    if chosen.augment:
-        sampling = replace(sampling, bias=0.5, blur=0.3, slices=0.3, noise=0.5, gamma=0.5)
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    model = build_unet(read_config(bundled("lesion")).architecture)
-    model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=binary_loss, jit_compile=False)
-    data = PatchDataset(cases, sampling, seed=0)
-    print(f"{len(cases)} cases, {len(data)} batches in an epoch")
-    batches = [data[index] for index in range(2)]
-    model.fit(InMemory(batches, 2), epochs=1, verbose=0)
-    process = psutil.Process()
-    seconds = {"memory": 0.0, "patches": 0.0}
-    processor = {"memory": 0.0, "patches": 0.0}
-    # In turns, so that whatever else the machine does slows both alike.
-    for turn in range(0, chosen.steps, TURN):
-        for name, source in (
-            ("memory", InMemory(batches, TURN)),
-            ("patches", _Part(data, turn)),
-        ):
-            began, used = time.monotonic(), _used(process)
-            model.fit(source, epochs=1, shuffle=False, verbose=0)
-            seconds[name] += time.monotonic() - began
-            processor[name] += _used(process) - used
-        print(f"after {turn + TURN} steps: {process.memory_info().rss / 1e9:.2f} GB resident")
-    for name, wall in seconds.items():
-        print(
-            f"{name}: {chosen.steps / wall:.3f} steps/s, "
-            f"{processor[name] / chosen.steps:.2f} processor seconds a step"
-        )
-    print(f"step rate with patches / from memory: {seconds['memory'] / seconds['patches']:.3f}")
-    print(f"the same of processor time: {processor['memory'] / processor['patches']:.3f}")
-
-
-def _used(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-class _Part(keras.utils.PyDataset):
-    """A few batches of an epoch."""
-
-    def __init__(self, data: PatchDataset, first: int) -> None:
-        super().__init__(workers=data.workers, use_multiprocessing=False, max_queue_size=6)
-        self.data, self.first = data, first
-
-    def __len__(self) -> int:
-        return TURN
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.data[self.first + index]
+    with tempfile.TemporaryDirectory(prefix="flairseg-input-") as folder:
+        ratio, most = compare(write_cases(Path(folder), chosen.cases), chosen)
+    return int(chosen.check and (ratio < LEAST_RATIO or most > MOST_GB))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
