@@ -50,16 +50,38 @@ def fingerprint(settings: str, flair: Path, brain_mask: Path | None, *, about: s
     Returns
     -------
     str
-        SHA-256 in hexadecimal.
+        Three SHA-256 in hexadecimal, joined by points: of settings and surroundings, of the
+        FLAIR, and of the brain mask; the last is empty without one.
 
     Raises
     ------
     OSError
         A file cannot be read.
     """
-    parts = [settings, _file_digest(flair), _file_digest(brain_mask) if brain_mask else ""]
-    parts.append(about)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    own = hashlib.sha256(f"{settings}\n{about}".encode()).hexdigest()
+    return ".".join([own, _file_digest(flair), _file_digest(brain_mask) if brain_mask else ""])
+
+
+def input_digests(mark: str) -> tuple[str, str]:
+    """Return the digests of the files in a fingerprint.
+
+    Parameters
+    ----------
+    mark : str
+        What `fingerprint` gave.
+
+    Returns
+    -------
+    str, str
+        SHA-256 of the FLAIR and of the brain mask in hexadecimal; empty where there is none.
+
+    Examples
+    --------
+    >>> input_digests("a.b.")
+    ('b', '')
+    """
+    _, flair, mask = mark.split(".")
+    return flair, mask
 
 
 def _file_digest(path: Path) -> str:

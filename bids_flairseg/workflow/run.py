@@ -24,6 +24,7 @@ from bids_flairseg.workflow.locks import ParticipantLocks
 from bids_flairseg.workflow.models import Models, read_models, report_settings, software_versions
 from bids_flairseg.workflow.pages import Pages, find_crash_files, last_report
 from bids_flairseg.workflow.progress import Board, Row, Status
+from bids_flairseg.workflow.provenance import write_provenance
 from bids_flairseg.workflow.record import Record
 from bids_flairseg.workflow.resume import clean_branches, open_rows, remove_leftovers
 from bids_flairseg.workflow.scan import Plan, count_steps
@@ -76,6 +77,8 @@ def run_participants(config: RunConfig, record: Record, console: Console | None 
                 finished = (Status.DONE, Status.UNCHANGED)
                 clean_branches(config.dataset, [s for s, row in rows if row.status in finished])
         pages.complete(find_crash_files(output_dir, scans, since=started))
+        done = [scan for scan, row in rows if row.status is Status.DONE]
+        write_provenance(record, plan, models, done)
         record.save(result=_result(rows))
     finally:  # after a signal, or on a full disk, too
         if rows:
