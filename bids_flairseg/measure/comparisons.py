@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from bids_flairseg.measure.signed_rank import signed_ranks
+
 #: Up to so many values without ties, p comes from the exact distribution.
 EXACT_UP_TO = 25
 # Below so many values in a group, the smallest p that can come out is above 0.05.
@@ -117,8 +119,9 @@ def kruskal_wallis(groups: Sequence[ArrayLike]) -> TestResult:
 def wilcoxon(first: ArrayLike, second: ArrayLike) -> TestResult:
     """Compare paired values by the Wilcoxon signed-rank test.
 
-    Pairs without difference are left out (Wilcoxon 1945). Exact up to 25 pairs without ties,
-    otherwise normal. Effect: matched-pairs rank-biserial correlation (Kerby 2014), positive
+    Pairs without difference are left out (Wilcoxon 1945). Exact up to 50 pairs, with ties or
+    without, otherwise normal; see `signed_ranks`. Differences of differences below 1e-10 are
+    rounding, and ties. Effect: matched-pairs rank-biserial correlation (Kerby 2014), positive
     where the first is higher.
 
     Parameters
@@ -139,17 +142,13 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> TestResult:
     zeros = difference.size - kept.size
     if not kept.size:
         return TestResult(name, 0.0, 1.0, effect_name, 0.0, f"n = {zeros}, all pairs equal")
-    sizes = np.abs(kept)
-    exact = kept.size <= EXACT_UP_TO and not _ties(sizes)
-    found = stats.wilcoxon(kept, method="exact" if exact else "approx")
-    ranks = stats.rankdata(sizes)
-    effect = float((ranks[kept > 0].sum() - ranks[kept < 0].sum()) / ranks.sum())
-    conditions = _conditions((difference.size,), _ties(sizes), exact=exact)
+    found = signed_ranks(kept)
+    effect = (found.above - found.below) / (found.above + found.below)
+    conditions = _conditions((difference.size,), found.ties, exact=found.exact)
     if zeros:
         conditions += f"; {zeros} equal pairs left out"
-    return TestResult(
-        name, float(found.statistic), float(found.pvalue), effect_name, effect, conditions
-    )
+    smaller = min(found.above, found.below)
+    return TestResult(name, smaller, found.p, effect_name, effect, conditions)
 
 
 def paired_t(first: ArrayLike, second: ArrayLike) -> TestResult:
@@ -210,13 +209,10 @@ def non_inferior(model: ArrayLike, rater: ArrayLike, *, margin: float) -> TestRe
     effect = float(np.median(difference))
     if not shifted.size:
         return TestResult(name, 0.0, 1.0, effect_name, effect, "all pairs lie at the margin")
-    exact = shifted.size <= EXACT_UP_TO and not _ties(np.abs(shifted))
-    found = stats.wilcoxon(shifted, alternative="greater", method="exact" if exact else "approx")
-    conditions = _conditions((difference.size,), _ties(np.abs(shifted)), exact=exact)
+    found = signed_ranks(shifted)
+    conditions = _conditions((difference.size,), found.ties, exact=found.exact)
     conditions = f"margin {margin:g}; {conditions}"
-    return TestResult(
-        name, float(found.statistic), float(found.pvalue), effect_name, effect, conditions
-    )
+    return TestResult(name, found.above, found.p_above, effect_name, effect, conditions)
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> TestResult:

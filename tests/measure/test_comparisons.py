@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -40,6 +41,55 @@ def test_wilcoxon_of_hollander_and_wolfe() -> None:
     assert found.statistic == 45 - 40
     assert found.effect == pytest.approx((40 - 5) / 45)
     assert non_inferior(before, after, margin=1e-9).p == pytest.approx(0.01953, abs=1e-5)
+
+
+# differences with ties and zeros: pingouin's example, whole numbers; and Dice of two decimals,
+# whose differences are tied but for rounding
+TIED = {
+    "whole numbers": (
+        [20, 22, 19, 20, 22, 18, 24, 20, 19, 24, 26, 13],
+        [38, 37, 33, 29, 14, 12, 20, 22, 17, 25, 26, 16],
+    ),
+    "decimals": (
+        [0.71, 0.64, 0.80, 0.55, 0.77, 0.69, 0.74, 0.81, 0.60, 0.72],
+        [0.68, 0.61, 0.77, 0.57, 0.77, 0.67, 0.71, 0.82, 0.58, 0.69],
+    ),
+}
+
+
+@pytest.mark.parametrize("pairs", TIED.values(), ids=TIED)
+def test_wilcoxon_with_ties_and_zeros_is_that_of_all_signs(
+    pairs: tuple[list[float], list[float]],
+) -> None:
+    gaps = np.round(np.subtract(*pairs), 6)
+    gaps = gaps[gaps != 0]
+    ranks = stats.rankdata(np.abs(gaps))
+    signs = np.array(list(itertools.product((0, 1), repeat=gaps.size)))
+    sums, seen = signs @ ranks, ranks[gaps > 0].sum()
+    middle = ranks.sum() / 2
+    found = wilcoxon(*pairs)
+    assert "; ties; exact p" in found.conditions
+    assert found.p == pytest.approx(np.mean(np.abs(sums - middle) >= abs(seen - middle)))
+    assert found.statistic == min(seen, ranks.sum() - seen)
+    assert "equal pairs left out" in found.conditions
+    shifted = np.round(np.subtract(*pairs), 6) + 0.05
+    ranks = stats.rankdata(np.round(np.abs(shifted), 9))
+    signs = np.array(list(itertools.product((0, 1), repeat=shifted.size)))
+    expected = np.mean(signs @ ranks >= ranks[shifted > 0].sum() - 1e-9)
+    assert non_inferior(*pairs, margin=0.05).p == pytest.approx(expected)
+
+
+def test_wilcoxon_agrees_with_scipy_where_that_is_exact_or_asymptotic() -> None:
+    random = np.random.default_rng(1)
+    few = random.normal(0.3, 1, 40)
+    exact = stats.wilcoxon(few, method="exact")
+    found = wilcoxon(few, np.zeros(40))
+    assert (found.statistic, found.p) == pytest.approx((exact.statistic, exact.pvalue), rel=1e-9)
+    many = np.round(random.normal(0.03, 0.1, 90), 2)  # ties and zeros
+    normal = stats.wilcoxon(many[many != 0], method="approx", correction=True)
+    found = wilcoxon(many, np.zeros(90))
+    assert (found.statistic, found.p) == pytest.approx((normal.statistic, normal.pvalue))
+    assert "asymptotic p" in found.conditions
 
 
 def test_kruskal_of_hollander_and_wolfe() -> None:
