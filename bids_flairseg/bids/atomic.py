@@ -114,9 +114,13 @@ def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     OutputError, StorageError
         See `atomic_path`.
     """
-    lines = ["\t".join(columns)]
-    lines += ["\t".join(_cell(row.get(column)) for column in columns) for row in rows]
-    write_text(path, "\n".join(lines) + "\n")
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        file.write("\t".join(columns) + "\n")
+        for row in rows:  # never all at once: there may be millions
+            file.write("\t".join(_cell(row.get(column)) for column in columns) + "\n")
 
 
 def _cell(value: Any) -> str:

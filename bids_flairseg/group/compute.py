@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bids_flairseg.bids.masks import Mask
 from bids_flairseg.errors import FlairsegError, InputError
+from bids_flairseg.group.lesions import LesionColumns
 from bids_flairseg.group.pairs import PairNumbers, compare_files
 from bids_flairseg.preprocess.mask import GridError
 from bids_flairseg.storage import as_output_error
@@ -23,7 +24,7 @@ LOGGER = logging.getLogger(__name__)
 CACHE = "group_agreement.cache"
 OK, GRID_MISMATCH, UNREADABLE = "ok", "grid_mismatch", "unreadable"
 # Raised when the numbers of a pair change their meaning.
-_VERSION = 1
+_VERSION = 2
 # Starting processes costs more than comparing so few pairs.
 _FEW_JOBS = 6
 
@@ -154,13 +155,14 @@ def _key(job: Job) -> str:
     """Return a digest of all that a result depends on; files that are gone count as such."""
     parts: list[object] = [_VERSION]
     for mask in (job.predicted, *job.references):
-        parts += [_stamp(mask.path), mask.labels, mask.threshold]
+        parts += [stamp(mask.path), mask.labels, mask.threshold]
     if job.numbered is not None:
-        parts.append(_stamp(job.numbered))
+        parts.append(stamp(job.numbered))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
+def stamp(path: Path) -> tuple[str, int, int]:
+    """Return path, size and time of a file, by which it counts as the same."""
     try:
         found = path.stat()
     except OSError:
@@ -169,7 +171,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 
 def _line(key: str, numbers: PairNumbers) -> str:
-    content = {"key": key, "values": dict(numbers.values), "lesions": list(numbers.lesions)}
+    content = {"key": key, "values": dict(numbers.values), "lesions": numbers.lesions.plain()}
     return json.dumps(content, separators=(",", ":")) + "\n"
 
 
@@ -177,13 +179,14 @@ def _read_cache(path: Path) -> Mapping[str, PairNumbers]:
     """Read what is known, line by line."""
     known: dict[str, PairNumbers] = {}
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:  # one after the other: together they may be large
+                try:
+                    content = json.loads(line)
+                    lesions = LesionColumns.from_plain(content["lesions"])
+                    known[content["key"]] = PairNumbers(content["values"], lesions)
+                except (ValueError, KeyError, TypeError):
+                    LOGGER.debug("%s: a damaged line is passed over", path)
     except OSError:
-        return known
-    for line in lines:
-        try:
-            content = json.loads(line)
-            known[content["key"]] = PairNumbers(content["values"], tuple(content["lesions"]))
-        except (ValueError, KeyError, TypeError):
-            LOGGER.debug("%s: a damaged line is passed over", path)
+        LOGGER.debug("%s: not there yet", path)
     return known

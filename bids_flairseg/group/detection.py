@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from bids_flairseg.group.agreement import Comparison
+from bids_flairseg.group.lesions import FOUND, PREDICTED, REFERENCE, LesionColumns
 from bids_flairseg.group.statistic import Statistic
 from bids_flairseg.measure.regions import REGIONS
+from bids_flairseg.measure.summaries import encode, mean_interval
 
 #: Upper ends of the bins of lesion size in ml, with their names.
 SIZES: tuple[tuple[float, str], ...] = (
@@ -17,29 +22,29 @@ SIZES: tuple[tuple[float, str], ...] = (
     (10.0, "1-10 ml"),
     (float("inf"), ">=10 ml"),
 )
-_RULES = ("found_any", "found_iou10", "found_iou50")
-_SIDES = {"reference": "share of reference lesions found", "predicted": "share of lesions true"}
+_SIDES = {REFERENCE: "share of reference lesions found", PREDICTED: "share of lesions true"}
 
 
-def size_bin(volume_ml: float) -> str:
-    """Return the bin of a lesion's size.
+def size_bins(volumes_ml: ArrayLike) -> NDArray[np.intp]:
+    """Sort lesions by size.
 
     Parameters
     ----------
-    volume_ml : float
+    volumes_ml : array of float, shape (n,)
         In ml.
 
     Returns
     -------
-    str
-        A name of `SIZES`.
+    ndarray of int, shape (n,)
+        Places in `SIZES`.
 
     Examples
     --------
-    >>> size_bin(0.02), size_bin(0.1), size_bin(12.0)
-    ('<0.03 ml', '0.1-1 ml', '>=10 ml')
+    >>> [SIZES[place][1] for place in size_bins([0.02, 0.1, 12.0])]
+    ['<0.03 ml', '0.1-1 ml', '>=10 ml']
     """
-    return next(name for limit, name in SIZES if volume_ml < limit)
+    limits = [limit for limit, _ in SIZES]
+    return np.searchsorted(limits, np.asarray(volumes_ml, dtype=float), side="right")
 
 
 def detection_statistics(comparisons: Iterable[Comparison]) -> Iterator[Statistic]:
@@ -55,50 +60,49 @@ def detection_statistics(comparisons: Iterable[Comparison]) -> Iterator[Statisti
     Statistic
         One per model, reference, side, bin and rule that has a lesion.
     """
-    lesions: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    found: dict[tuple[str, str], list[LesionColumns]] = {}
+    people: dict[tuple[str, str], list[str]] = {}
     for item in comparisons:
         if item.kind == "model" and item.outcome.numbers is not None:
             reference = f"{item.reference}:{item.rater}" if item.rater else item.reference
-            lesions.setdefault((item.model, reference), []).extend(item.outcome.numbers.lesions)
-    by_size = ("lesion size", [name for _, name in SIZES], _size)
-    by_region = ("region", list(REGIONS), _region)
-    for (model, reference), own in lesions.items():
+            found.setdefault((item.model, reference), []).append(item.outcome.numbers.lesions)
+            people.setdefault((item.model, reference), []).append(item.entities["sub"])
+    for (model, reference), own in found.items():
+        codes = encode(people[model, reference], len(own))
         for side in _SIDES:
-            these = [lesion for lesion in own if lesion["mask"] == side]
-            for factor, levels, level_of in (by_size, by_region):
-                if factor == "region" and side == "reference":
-                    continue  # what was missed has no region
-                base = Statistic("detection", "", model, reference, factor, test="")
-                yield from _shares(base, these, levels, level_of)
-
-
-def _size(lesion: Mapping[str, Any]) -> str:
-    return size_bin(float(lesion["volume_ml"]))
-
-
-def _region(lesion: Mapping[str, Any]) -> str:
-    return str(lesion.get("region"))
+            hits = np.concatenate([each.found[each.side(side)] for each in own])
+            whose = np.repeat(codes, [each.volume_ml[each.side(side)].size for each in own])
+            base = Statistic("detection", "", model, reference)
+            volumes = np.concatenate([each.volume_ml[each.side(side)] for each in own])
+            bins = size_bins(volumes)
+            for place, (_, name) in enumerate(SIZES):
+                row = replace(base, factor="lesion size", group_a=name)
+                yield from _shares(row, side, hits[bins == place], whose[bins == place])
+            if side == REFERENCE:
+                continue  # what was missed has no region
+            for name in REGIONS:
+                inside = np.concatenate([each.in_region(name)[each.side(side)] for each in own])
+                row = replace(base, factor="region", group_a=name)
+                yield from _shares(row, side, hits[inside], whose[inside])
 
 
 def _shares(
-    base: Statistic,
-    lesions: Iterable[Mapping[str, Any]],
-    levels: Iterable[str],
-    level_of: Callable[[Mapping[str, Any]], str],
+    base: Statistic, side: str, hits: NDArray[np.uint8], whose: NDArray[np.int64]
 ) -> Iterator[Statistic]:
-    """Yield the share of lesions found in every bin that has any."""
-    own = list(lesions)
-    for level in levels:
-        these = [lesion for lesion in own if level_of(lesion) == level]
-        for rule in _RULES if these else ():
-            yield Statistic(
-                base.analysis,
-                rule,
-                base.model,
-                base.reference,
-                base.factor,
-                group_a=level,
-                n_a=len(these),
-                effect_name=_SIDES[str(these[0]["mask"])],
-                effect=sum(bool(lesion[rule]) for lesion in these) / len(these),
-            )
+    """Yield the share of lesions found by each rule, its interval over participants, if any."""
+    for bit, rule in enumerate(FOUND if hits.size else ()):
+        own = (hits >> bit & 1).astype(np.float64)
+        codes = np.unique(whose, return_inverse=True)[1]
+        ends = mean_interval(own, codes)
+        share = float(own.mean())
+        yield replace(
+            base,
+            metric=rule,
+            n_a=hits.size,
+            participants_a=int(codes.max()) + 1,
+            effect_name=_SIDES[side],
+            effect=share,
+            difference=share,
+            difference_low=ends.low if ends else None,
+            difference_high=ends.high if ends else None,
+        )

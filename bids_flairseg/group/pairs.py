@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from bids_flairseg.bids.masks import Mask
 from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.errors import InputError
+from bids_flairseg.group.lesions import LesionColumns
 from bids_flairseg.measure.agreement import Agreement, agreement
 from bids_flairseg.measure.arrays import Box, bounding_box, voxel_volume_ml
 from bids_flairseg.measure.detection import RULES, Detection, Lesions, detect
@@ -37,12 +37,12 @@ class PairNumbers:
     ----------
     values : mapping of str to (float or None)
         By column of ``group_agreement.tsv``.
-    lesions : tuple of mapping
-        Rows of ``group_detection.tsv``: one per lesion of either mask.
+    lesions : LesionColumns
+        One for each row of ``group_detection.tsv``: the lesions of both masks.
     """
 
     values: Mapping[str, float | None]
-    lesions: tuple[Mapping[str, Any], ...] = ()
+    lesions: LesionColumns
 
 
 def compare_files(
@@ -89,7 +89,7 @@ def compare_files(
         surface_distances(found, true, image.affine),
     )
     regions = _regions(numbered, box, detection.predicted) if numbered and box else []
-    return PairNumbers(values, tuple(_lesion_rows(detection, regions)))
+    return PairNumbers(values, LesionColumns.of(detection, regions))
 
 
 def _values(
@@ -119,20 +119,6 @@ def _values(
             f"lesion_f1_{rule}": counts.f1,
         }
     return values | {"panoptic_quality": detection.panoptic_quality}
-
-
-def _lesion_rows(detection: Detection, regions: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Arrange all lesions of both masks; one of the reference takes its partner's region."""
-    for side, lesions in (("reference", detection.reference), ("predicted", detection.predicted)):
-        for place in range(lesions.count):
-            owner = place if side == "predicted" else int(lesions.partner[place])
-            yield {
-                "mask": side,
-                "volume_ml": round(float(lesions.volumes_ml[place]), 5),
-                "region": regions[owner] if regions and owner >= 0 else None,
-                "best_iou": round(float(lesions.best_iou[place]), 4),
-                **{f"found_{rule}": bool(lesions.matched[rule][place]) for rule in RULES},
-            }
 
 
 def _regions(numbered: Path, box: Box, lesions: Lesions) -> list[str]:
