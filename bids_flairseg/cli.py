@@ -147,6 +147,7 @@ def group_config(arguments: argparse.Namespace) -> GroupConfig:
         group_by=tuple(arguments.group_by),
         local_cases=dict(arguments.local_cases),
         margin=arguments.margin,
+        lesion_map=arguments.lesion_map,
         strict=arguments.strict,
         nprocs=arguments.nprocs,
         random_seed=arguments.random_seed,

@@ -165,6 +165,8 @@ class GroupConfig:
         With how many local cases the model of each derivative was trained.
     margin : float
         By how much less Dice a model is no worse than a rater.
+    lesion_map : bool
+        Register all scans and draw where lesions lie.
     strict : bool
         Pairs that cannot be compared are an error.
     nprocs : int
@@ -179,6 +181,7 @@ class GroupConfig:
     group_by: tuple[str, ...] = ()
     local_cases: Mapping[str, int] = field(default_factory=dict)
     margin: float = 0.05
+    lesion_map: bool = False
     strict: bool = False
     nprocs: int = 1
     random_seed: int = 0

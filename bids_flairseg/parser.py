@@ -342,6 +342,12 @@ def _add_group(parser: Parser) -> None:
         help="how much less Dice still counts as no worse than a rater (default: %(default)s)",
     )
     group.add_argument(
+        "--lesion-map",
+        action="store_true",
+        help="also map how often lesions lie where, in standard space (each scan is registered "
+        "once, which takes some seconds)",
+    )
+    group.add_argument(
         "--strict",
         action="store_true",
         help="fail if anything cannot be compared or a scan has no result",

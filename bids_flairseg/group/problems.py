@@ -26,6 +26,8 @@ PROBLEM_COLUMNS: Mapping[str, Mapping[str, object]] = {
             "missing_reference": "A scan without a reference",
             "verdict": "group_verdicts.tsv is broken, or names a scan that is not there",
             "rejected": "A scan that a reviewer rejected: not in the statistics",
+            "not_placed": "A scan that is not in the map of --lesion-map",
+            "no_map": "There are too few participants for --lesion-map",
             "column": "A column that cannot be used to group",
         },
     },
@@ -34,7 +36,7 @@ PROBLEM_COLUMNS: Mapping[str, Mapping[str, object]] = {
     "detail": {"Description": "File, expectation, finding and remedy"},
 }
 #: Kinds that are told in the page, but are no error under ``--strict``.
-HARMLESS = frozenset({"missing_reference", "rejected", "no_flair"})
+HARMLESS = frozenset({"missing_reference", "rejected", "no_flair", "not_placed", "no_map"})
 _SUMMED = {
     "no_result": "No result (run the participant level for them)",
     "unfinished": "Not finished, so left out (run the participant level again)",
@@ -43,6 +45,7 @@ _SUMMED = {
     "unreadable": "Not compared, as a mask cannot be read",
     "missing_prediction": "Not compared, as there is no prediction",
     "rejected": "Rejected by a reviewer, so left out of the statistics",
+    "not_placed": "Not in the lesion map, as the brain does not fit the template",
 }
 _MOST_NAMES = 20
 

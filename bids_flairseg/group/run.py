@@ -33,6 +33,7 @@ from bids_flairseg.group.page import Found, build_page
 from bids_flairseg.group.problems import PROBLEM_COLUMNS, Problem, in_words, strict_errors
 from bids_flairseg.group.results import read_results
 from bids_flairseg.group.review import REJECT, REVIEW_COLUMNS, rank_scans, read_verdicts
+from bids_flairseg.group.space import map_lesions
 from bids_flairseg.group.statistic import STATISTIC_COLUMNS
 from bids_flairseg.group.statistics import all_statistics
 from bids_flairseg.group.study import run_study
@@ -204,13 +205,15 @@ def _write(config: GroupConfig) -> GroupSummary:
     problems += agreement_problems(comparisons)
     write_table(dataset.output_dir / LESIONS, table.columns, table.rows)
     _write_agreement(config, comparisons)
+    rejected = {scan for scan, verdict in verdicts.items() if verdict.verdict == REJECT}
+    maps, unplaced = map_lesions(config, results.scans, rejected)
+    problems += unplaced
     write_table(dataset.output_dir / PROBLEMS, PROBLEM_COLUMNS, [item.row() for item in problems])
     observed = observe_scans(table, groups, model_names(results.scans, dataset.derivatives))
     suspects = rank_scans(results.scans, observed, verdicts)
     rows = [suspect.row(rank) for rank, suspect in enumerate(suspects, start=1)]
     write_table(dataset.output_dir / REVIEW, REVIEW_COLUMNS, rows)
-    rejected = {scan for scan, verdict in verdicts.items() if verdict.verdict == REJECT}
-    found = Found(results, table, comparisons, problems, tuple(suspects))
+    found = Found(results, table, comparisons, problems, tuple(suspects), charts=maps)
     observed = [item for item in observed if item.scan not in rejected]
     pairs = [item for item in observe_pairs(comparisons, groups) if item.scan not in rejected]
     found = _analyse(config, found, observed, pairs)
@@ -244,7 +247,7 @@ def _analyse(
     charts = draw_charts(config, observed, pairs, statistics)
     shown = shown_pairs(pairs)
     charts += draw_examples(config, found.results.scans, shown, comparisons)
-    charts += study.charts
+    charts = [*charts, *study.charts, *found.charts]
     write_charts(charts, output_dir)
     return replace(found, statistics=statistics, charts=charts, study=study.sentences)
 

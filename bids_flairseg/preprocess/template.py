@@ -30,8 +30,8 @@ WHITE, GREY, FLUID = 0.6, 0.75, 0.15
 RANGE = (0.05, 1.0)
 """Brightness within the brain; what lies outside is 0."""
 
-MOST_SCALE = 1.6
-"""An affine that changes a length or the left-right sense by more is no match."""
+MOST_STRETCH = 1.6
+"""A head's longest change of length over its shortest; more is no match."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,22 @@ def load_template() -> Nifti1Image:
     """
     from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
 
-    images = load_mni152_gm_template(), load_mni152_wm_template()
-    grey, white = (np.asarray(image.dataobj, dtype=np.float32) for image in images)
+    images = (load_mni152_gm_template(), load_mni152_wm_template())
+    coarse = [resample(image, ZOOM_MM) for image in images]
+    grey, white = (voxels(image) for image in coarse)
     tissue = np.clip(grey + white, 0, 1)
-    inside = _close(np.pad(tissue > 0.3, 10))[10:-10, 10:-10, 10:-10]
-    flair = inside * (GREY * grey + WHITE * white + FLUID * (1 - tissue))
-    affine = np.asarray(images[0].affine, dtype=np.float64)
-    return resample(new_image(flair.astype(np.float32), affine), ZOOM_MM)
+    flair = _close(tissue > 0.3) * (GREY * grey + WHITE * white + FLUID * (1 - tissue))
+    return new_image(flair.astype(np.float32), np.asarray(coarse[0].affine))
 
 
 def _close(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Close sulci and cisterns of up to 16 mm, and fill what is inside."""
-    grown = ndimage.distance_transform_edt(~mask) <= 8
-    closed = ndimage.distance_transform_edt(grown) > 8
-    return np.asarray(ndimage.binary_fill_holes(closed), dtype=bool)
+    steps = round(8 / ZOOM_MM)
+    padded = np.pad(mask, steps + 1)
+    grown = ndimage.distance_transform_edt(~padded) <= steps
+    closed = ndimage.binary_fill_holes(ndimage.distance_transform_edt(grown) > steps)
+    inner = slice(steps + 1, -steps - 1)
+    return np.asarray(closed[inner, inner, inner], dtype=bool)
 
 
 def match_template(brain: Nifti1Image, template: Nifti1Image | None = None) -> Match:
@@ -106,7 +108,7 @@ def match_template(brain: Nifti1Image, template: Nifti1Image | None = None) -> M
     moved = _move(_scaled(brain), first, target)
     affine = _refine(target, moved) @ first
     lengths = np.linalg.svd(affine[:3, :3], compute_uv=False)
-    if np.linalg.det(affine[:3, :3]) <= 0 or lengths.max() > MOST_SCALE * lengths.min():
+    if np.linalg.det(affine[:3, :3]) <= 0 or lengths.max() > MOST_STRETCH * lengths.min():
         raise InputError("expected a brain that fits the template, found none that does.")
     there = voxels(_move(_outline(brain), affine, target)) > 0.5
     wanted = voxels(target) > 0
@@ -167,9 +169,7 @@ def _scaled(brain: Nifti1Image) -> Nifti1Image:
     return new_image(scaled.astype(np.float32), np.asarray(brain.affine))
 
 
-def _move(
-    image: Nifti1Image, affine: NDArray[np.float64], target: Nifti1Image
-) -> Nifti1Image:
+def _move(image: Nifti1Image, affine: NDArray[np.float64], target: Nifti1Image) -> Nifti1Image:
     """Sample an image where an affine puts it, on the grid of the target."""
     return restore(new_image(voxels(image), affine @ np.asarray(image.affine)), target)
 
