@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,8 +171,19 @@ def find_results(output_dir: Path, participants: Iterable[str] = ()) -> list[Sca
             continue
         own = {key: label for key, label in name.entities.items() if key not in added}
         flair = Path(f"{format_stem(own)}_FLAIR.nii.gz")
-        found.append(ScanPaths(output_dir, Scan(Scan(flair, own).relative_dir / flair, own)))
+        scan = Scan(Scan(flair, own).relative_dir / flair, own)
+        found.append(ScanPaths(output_dir, scan, _voxel_size(path.parent, own)))
     return sorted(found, key=lambda paths: natural_key(paths.scan.name))
+
+
+def _voxel_size(folder: Path, entities: Mapping[str, str]) -> float:
+    """Tell from its name on which voxels a scan was segmented; 1 mm where there is none."""
+    output = load_spec().outputs["preprocessed"]
+    added = {key: text.format(resolution="*") for key, text in output.entities.items()}
+    pattern = f"{format_stem({**entities, **added})}_{output.suffix}{output.extension}"
+    files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+    found = re.search(r"_res-(\d+)(?:p(\d+))?mm_", files[-1].name) if files else None
+    return float(f"{found[1]}.{found[2] or 0}") if found else 1.0
 
 
 def write_table(paths: ScanPaths, kind: str, rows: Iterable[Mapping[str, object]]) -> Path:

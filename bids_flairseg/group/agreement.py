@@ -14,7 +14,7 @@ from bids_flairseg.config import GroupConfig
 from bids_flairseg.group.columns import MISSING_PREDICTION, MISSING_REFERENCE, VALUE_COLUMNS
 from bids_flairseg.group.compute import CACHE, OK, Job, Outcome, run_jobs
 from bids_flairseg.group.problems import Problem
-from bids_flairseg.group.results import ScanResult, Selection, identity
+from bids_flairseg.group.results import ScanResult, Selection, identity, model_of, weights_of
 from bids_flairseg.group.sources import MODEL, RATER, Source, find_sources
 from bids_flairseg.measure.stats import as_text
 
@@ -139,7 +139,7 @@ def compare_all(
 
 
 def model_names(scans: Sequence[ScanResult], taken: Collection[str] = ()) -> dict[str, str]:
-    """Name the model of every scan, with its digest where one name stands for several.
+    """Name the model of every scan, with digest or version where one name stands for several.
 
     Parameters
     ----------
@@ -154,20 +154,19 @@ def model_names(scans: Sequence[ScanResult], taken: Collection[str] = ()) -> dic
         By name of the scan.
     """
     digests: dict[str, set[str]] = {}
+    versions: dict[str, set[str]] = {}
     for scan in scans:
-        digests.setdefault(_model(scan), set()).add(scan.stats.get("model_sha256", ""))
+        versions.setdefault(model_of(scan.stats), set()).add(scan.version)
+        digests.setdefault(model_of(scan.stats), set()).add(weights_of(scan.stats))
     names = {}
     for scan in scans:
-        name = _model(scan)
-        if len(digests[name]) > 1:
-            name += f"-{scan.stats.get('model_sha256', '')[:7] or 'unknown'}"
+        own = name = model_of(scan.stats)
+        if len(digests[own]) > 1:
+            name += f"-{weights_of(scan.stats)[:7]}"
+        if len(versions[own]) > 1:
+            name += f" (flairseg {scan.version or 'of unknown version'})"
         names[scan.name] = f"{name} (this folder)" if name in taken else name
     return names
-
-
-def _model(scan: ScanResult) -> str:
-    name = scan.stats.get("model", _NOT_AVAILABLE)
-    return "flairseg" if name == _NOT_AVAILABLE else name
 
 
 def _plan(

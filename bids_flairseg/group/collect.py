@@ -13,7 +13,14 @@ from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.bids.tables import Participants
 from bids_flairseg.group.problems import Problem
-from bids_flairseg.group.results import Results, ScanResult, identity
+from bids_flairseg.group.results import (
+    FOLD,
+    Results,
+    ScanResult,
+    identity,
+    model_of,
+    weights_of,
+)
 
 #: Meaning of the columns with which every group table starts.
 IDENTITY_COLUMNS: Mapping[str, Mapping[str, str]] = {
@@ -125,8 +132,22 @@ def find_problems(results: Results, participants: Participants) -> list[Problem]
 def _mixtures(scans: Sequence[ScanResult]) -> list[Problem]:
     """Name the settings in which scans differ."""
     problems = []
+    folds = all(FOLD.search(scan.stats.get("model", "n/a")) for scan in scans)
+    versions = Counter(scan.version for scan in scans if scan.version)
+    if len(versions) > 1:
+        shares = [f"{version} (scans: {count})" for version, count in versions.most_common()]
+        text = (
+            f"The scans were processed by several versions of flairseg: {enumerate_some(shares)}. "
+            "Their numbers may not be comparable; run the participant level again with --overwrite."
+        )
+        problems.append(Problem("mixed", text))
     for setting in _SETTINGS:
-        counts = Counter(scan.stats.get(setting, "n/a") for scan in scans)
+        if folds and setting == "threshold":
+            continue  # each fold of a cross-validation chooses its own
+        reading = {"model": model_of, "model_sha256": weights_of}.get(setting)
+        counts = Counter(
+            reading(scan.stats) if reading else scan.stats.get(setting, "n/a") for scan in scans
+        )
         if len(counts) > 1:
             shares = [f"{value[:12]} (scans: {count})" for value, count in counts.most_common()]
             text = (

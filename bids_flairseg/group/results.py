@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.config import DatasetConfig
 from bids_flairseg.errors import InputError
-from bids_flairseg.nodes.derivatives import read_fingerprint
+from bids_flairseg.nodes.derivatives import read_fingerprint, read_version
 
 # The column without which a table is no table of a scan's numbers.
 _NEEDED = "lesion_volume_ml"
+#: What a cross-validation puts after the name of a model, one for each fold.
+FOLD = re.compile(r"-fold\d+(of\d+)$")
 # A FLAIR with one of these is a derived image, not a scan.
 _DERIVED = frozenset({"space", "res", "den", "desc", "label", "seg"})
 
@@ -31,10 +34,13 @@ class ScanResult:
         The scan and its outputs.
     stats : mapping of str to str
         Its row of numbers, as printed.
+    version : str
+        Of flairseg, empty where it is unknown.
     """
 
     paths: ScanPaths
     stats: Mapping[str, str]
+    version: str = ""
 
     @property
     def entities(self) -> Mapping[str, str]:
@@ -147,6 +153,45 @@ def identity(entities: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def model_of(stats: Mapping[str, str]) -> str:
+    """Name the model of a scan; the folds of a cross-validation are one model.
+
+    Parameters
+    ----------
+    stats : mapping of str to str
+        The scan's row of numbers.
+
+    Returns
+    -------
+    str
+        Its name, ``flairseg`` where none is given.
+
+    Examples
+    --------
+    >>> model_of({"model": "ft-8-fold2of3"}), model_of({"model": "n/a"})
+    ('ft-8', 'flairseg')
+    """
+    name = stats.get("model", "n/a")
+    return "flairseg" if name == "n/a" else FOLD.sub("", name)
+
+
+def weights_of(stats: Mapping[str, str]) -> str:
+    """Tell weights apart that have one name, all folds of a cross-validation being alike.
+
+    Parameters
+    ----------
+    stats : mapping of str to str
+        The scan's row of numbers.
+
+    Returns
+    -------
+    str
+        Digest of the weights, or what stands for those of all folds.
+    """
+    found = FOLD.search(stats.get("model", "n/a"))
+    return found[1] if found else stats.get("model_sha256", "n/a")
+
+
 def read_results(dataset: DatasetConfig) -> Results:
     """Read the numbers of all scans below the output folder.
 
@@ -178,7 +223,7 @@ def read_results(dataset: DatasetConfig) -> Results:
             continue
         finished.add(paths.scan.name)
         try:
-            scans.append(ScanResult(paths, read_stats(paths.stats)))
+            scans.append(ScanResult(paths, read_stats(paths.stats), read_version(paths)))
         except InputError as error:
             unreadable.append(str(error))
     return Results(

@@ -236,7 +236,10 @@ STATISTIC_COLUMNS: Mapping[str, Mapping[str, object]] = {
     "q1_b": {"Description": "Its 25th centile"},
     "q3_b": {"Description": "Its 75th centile"},
     "mean_b": {"Description": "Its mean"},
-    "difference": {"Description": "Mean difference of pairs, first minus second; or the effect"},
+    "difference": {
+        "Description": "Mean difference of pairs, first minus second; or the effect, where that "
+        "has an interval"
+    },
     "difference_low": {"Description": "Lower end of its 95 % interval"},
     "difference_high": {"Description": "Upper end of it"},
     "test": {"Description": "Name of the test"},

@@ -90,7 +90,7 @@ def all_statistics(
     rows += _between_models(models, config.random_seed)
     rows += _repeated_trainings(models)
     rows += _against_raters(models, raters, config)
-    rows += volume_statistics(models)
+    rows += volume_statistics(models, config.random_seed)
     rows += repeat_statistics(scans)
     return corrected(rows)
 
@@ -136,14 +136,25 @@ def _factor(base: Statistic, own: Sequence[Observation], seed: int) -> Iterator[
         yield with_first(replace(base, group_a=level), members, seed)
     if len(grouped) > 2:
         result = kruskal_wallis([means_of(members, base.metric) for members in grouped.values()])
-        yield with_test(replace(base, analysis="unpaired", group_a="all groups"), result, own)
+        row = with_test(replace(base, analysis="unpaired", group_a="all groups"), result, own)
+        yield _with_overlap(row, list(grouped.values()))
     if 2 <= len(grouped) <= _MOST_PAIRWISE:
         kind = "unpaired" if len(grouped) == 2 else "pairwise"
         for (first, one), (second, other) in itertools.combinations(grouped.items(), 2):
             row = replace(base, analysis=kind, group_a=first, group_b=second)
             row = with_second(with_first(row, one, seed), other)
             result = mann_whitney(means_of(one, base.metric), means_of(other, base.metric))
-            yield with_test(row, result, [*one, *other])
+            yield _with_overlap(with_test(row, result, [*one, *other]), [one, other])
+
+
+def _with_overlap(row: Statistic, groups: Sequence[Sequence[Observation]]) -> Statistic:
+    """Say how many participants have scans in several groups, which the test takes for others."""
+    people = [set(participants_of(members)) for members in groups]
+    shared = sum(map(len, people)) - len(set().union(*people))
+    if not shared:
+        return row
+    said = f"{row.conditions}; not independent: {shared} participants in more than one group"
+    return replace(row, conditions=said)
 
 
 def _between_models(models: Sequence[Observation], seed: int) -> Iterator[Statistic]:

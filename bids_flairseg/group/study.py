@@ -118,6 +118,7 @@ def run_study(
         cases=tuple(cases[item.model] for item in known),
         dice=tuple(item.value("dice") for item in known),
         names=tuple(f"{item.scan}, {item.model}" for item in known),
+        participants=tuple(item.participant for item in known),
         target=target,
         target_words=words,
     )

@@ -226,8 +226,9 @@ def _concordance(statistics: Sequence[Statistic]) -> list[str]:
             continue
         text = (
             f"Volumes of model {model} and reference {reference} correlated with "
-            f"Spearman r = {rho.effect:.2f} ({p_in_words(rho.p)}) and Pearson r = "
-            f"{r.effect or 0:.2f} ({p_in_words(r.p)}); concordance was {limits[_LIN] or 0:.2f}"
+            f"Spearman r = {rho.effect:.2f} ({_interval(rho)}{p_in_words(rho.p)}) and Pearson r = "
+            f"{r.effect or 0:.2f} ({_interval(r)}{p_in_words(r.p)}); Lin's concordance was "
+            f"{limits[_LIN] or 0:.2f}"
         )
         if limits.get("bias") is not None:
             text += (
@@ -237,6 +238,13 @@ def _concordance(statistics: Sequence[Statistic]) -> list[str]:
             )
         sentences.append(text + ".")
     return sentences
+
+
+def _interval(row: Statistic) -> str:
+    """Print the interval of a coefficient, nothing where there is none."""
+    if row.difference_low is None or row.difference_high is None:
+        return ""
+    return f"95% CI: {row.difference_low:.2f}, {row.difference_high:.2f}; "
 
 
 def _factors(statistics: Sequence[Statistic]) -> list[str]:

@@ -15,8 +15,6 @@ _MANY = 2000
 # Resampled indices are drawn in parts of this size, to keep memory small.
 _PART = 4_000_000
 
-Statistic = Callable[[NDArray[np.float64]], float]
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -143,41 +141,43 @@ def mean_interval(
 
 def bootstrap(
     table: NDArray[np.float64],
-    statistic: Callable[[NDArray[np.float64]], float],
+    statistics: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     *,
-    codes: NDArray[np.int64] | None = None,
+    codes: NDArray[np.int64],
+    width: int,
     seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> NDArray[np.float64]:
-    """Compute a statistic of resampled rows.
+) -> list[Interval | None]:
+    """Return the 95 % intervals of some statistics of rows, drawing whole participants.
 
     Parameters
     ----------
     table : ndarray of float, shape (n, k)
         One row per scan.
-    statistic : callable
-        From rows (m, k) to a number.
-    codes : ndarray of int, shape (n,), optional
-        Participant of each row; by default each row is its own.
+    statistics : callable
+        From rows (m, k) to numbers (width,); NaN where one cannot be computed.
+    codes : ndarray of int, shape (n,)
+        Participant of each row, as `encode` numbers them.
+    width : int
+        How many statistics.
     seed : int
         Same seed, same result.
-    resamples : int
-        How often.
 
     Returns
     -------
-    ndarray of float, shape (resamples,)
-        NaN where the statistic could not be computed.
+    list of (Interval or None)
+        None where fewer than half of the resamples give a number.
     """
-    codes = np.arange(len(table)) if codes is None else codes
+    people = int(codes.max()) + 1
     order = np.argsort(codes, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
     random = np.random.default_rng(seed)
-    found = np.full(resamples, np.nan)
+    resamples = RESAMPLES if people < _MANY else RESAMPLES // 4
+    found = np.full((resamples, width), np.nan)
     for turn in range(resamples):
-        drawn = random.integers(0, len(members), len(members))
-        found[turn] = statistic(table[np.concatenate([members[place] for place in drawn])])
-    return found
+        drawn = random.integers(0, people, people)
+        rows = order[drawn] if people == codes.size else np.concatenate([members[i] for i in drawn])
+        found[turn] = statistics(table[rows])
+    return [interval_of(column) for column in found.T]
 
 
 def interval_of(found: NDArray[np.float64]) -> Interval | None:

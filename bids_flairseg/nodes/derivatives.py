@@ -171,7 +171,7 @@ def read_fingerprint(paths: ScanPaths) -> str | None:
     value = content.get(FINGERPRINT)
     if not isinstance(value, str) or not all(path.is_file() for path in paths.files()):
         return None
-    report = read_report(paths)
+    report = _report_of(content, paths)
     figures = [] if report is None else list(report.figures.__dict__.values())
     return value if all(path.is_file() for path in figures if path) else None
 
@@ -189,8 +189,32 @@ def read_report(paths: ScanPaths) -> ScanReport | None:
     ScanReport or None
         With figures that lie in the output folder of `paths`.
     """
+    return _report_of(_read(sidecar_path(paths.stats)), paths)
+
+
+def read_version(paths: ScanPaths) -> str:
+    """Return the version of flairseg that has made a scan's outputs, empty where it is unknown.
+
+    Parameters
+    ----------
+    paths : ScanPaths
+        The scan's files.
+
+    Returns
+    -------
+    str
+        Such as ``1.2.0``.
+    """
     try:
-        report = record_from(_read(sidecar_path(paths.stats))[REPORT])
+        return str(_read(sidecar_path(paths.stats))[REPORT]["versions"]["flairseg"])
+    except (KeyError, TypeError):
+        return ""
+
+
+def _report_of(content: Mapping[str, Any], paths: ScanPaths) -> ScanReport | None:
+    """Return what the page says, from the content of a scan's record."""
+    try:
+        report = record_from(content[REPORT])
         figures = {
             key: paths.output_dir / path for key, path in report.figures.__dict__.items() if path
         }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_flairseg.measure.curves import LearningCurve
-from bids_flairseg.measure.summaries import mean_interval
+from bids_flairseg.measure.summaries import encode, mean_interval
 from bids_flairseg.reports.charts import (
     COLOURS,
     MOST_POINTS,
@@ -37,6 +37,8 @@ class LearningPoints:
         Of every scan and model.
     names : tuple of str
         Scan and model.
+    participants : tuple of str
+        Whose scan.
     target : float
         Where the dashed line goes.
     target_words : str
@@ -46,6 +48,7 @@ class LearningPoints:
     cases: tuple[float, ...]
     dice: tuple[float, ...]
     names: tuple[str, ...]
+    participants: tuple[str, ...]
     target: float
     target_words: str
 
@@ -86,11 +89,7 @@ def learning_chart(
             mark(axes, 0, shifted, points.dice, COLOURS[4])
             names.append([f"{n}: {d:.3f}" for n, d in zip(points.names, points.dice, strict=True)])
         for level in levels:
-            _mean(
-                axes,
-                level,
-                [d for k, d in zip(points.cases, points.dice, strict=True) if k == level],
-            )
+            _mean(axes, level, points)
         baseline(axes, points.target)
         shade(axes, "Dice")
         axes.set_xlabel("Local training cases")
@@ -108,10 +107,12 @@ def learning_chart(
     return Chart("learning_curve", *words, svg, png, columns, rows, wide=True)
 
 
-def _mean(axes: Axes, level: float, values: Sequence[float]) -> None:
-    data = np.asarray(values)
-    middle = float(data.mean())
-    interval = mean_interval(data, np.arange(data.size))
+def _mean(axes: Axes, level: float, points: LearningPoints) -> None:
+    """Draw the mean of one number of cases with its interval over participants."""
+    places = [place for place, cases in enumerate(points.cases) if cases == level]
+    data = np.array([points.dice[place] for place in places])
+    people = [points.participants[place] for place in places]
+    middle, interval = float(data.mean()), mean_interval(data, encode(people, data.size))
     if interval:
         axes.vlines(level, interval.low, interval.high, colors="#1a222e", linewidth=1.2, zorder=6)
     axes.scatter([level], [middle], s=26, c=COLOURS[1], marker="D", zorder=7)

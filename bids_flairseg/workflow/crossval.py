@@ -143,10 +143,10 @@ def report_folds(
         LOGGER.info("%d of %d cases are still to come (--fold)", len(missing), len(rows))
         return
     labels = " ".join(f"{name}={path}" for name, path in config.dataset.derivatives.items())
-    others = " ".join(f"{target}={root / target}" for target in targets[:-1])
+    others = " ".join(f"{target}={root / target}" for target in targets[1:])
     LOGGER.info(
         "all cases are there; compare with: flairseg %s %s group -d %s %s",
-        config.dataset.bids_dir, root / targets[-1], labels, others,
+        config.dataset.bids_dir, root / targets[0], labels, others,
     )  # fmt: skip
 
 

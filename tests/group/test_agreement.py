@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bids_flairseg.bids.tables import Participants
 from bids_flairseg.config import DatasetConfig, GroupConfig
 from bids_flairseg.errors import MissingInputError, UsageError
 from bids_flairseg.group import compute
 from bids_flairseg.group.agreement import Comparison, compare_all, model_names
-from bids_flairseg.group.collect import IDENTITY_COLUMNS
+from bids_flairseg.group.collect import IDENTITY_COLUMNS, find_problems
 from bids_flairseg.group.columns import AGREEMENT_COLUMNS
 from bids_flairseg.group.results import read_results
 from tests.group.conftest import Finish, lesion, save
@@ -203,6 +204,21 @@ def test_mixed_models_are_told_apart(dataset: DatasetConfig, finish: Finish) -> 
     finish("sub-2", model_sha256="b" * 64)
     names = model_names(read_results(dataset).scans)
     assert names == {"sub-1": "lesion-aaaaaaa", "sub-2": "lesion-bbbbbbb"}
+
+
+def test_folds_of_a_cross_validation_are_one_model(dataset: DatasetConfig, finish: Finish) -> None:
+    for number, fold in enumerate((1, 1, 2), start=1):
+        finish(
+            f"sub-{number}",
+            model=f"ft-8-fold{fold}of2",
+            model_sha256=str(fold) * 64,
+            threshold=fold / 10,
+        )
+    results = read_results(dataset)
+    assert set(model_names(results.scans).values()) == {"ft-8"}
+    assert find_problems(results, Participants()) == []
+    finish("sub-4", model="ft-8", model_sha256="c" * 64)
+    assert len(set(model_names(read_results(dataset).scans).values())) == 2
 
 
 def test_names_stay_apart(dataset: DatasetConfig, finish: Finish) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+from bids_flairseg.bids.outputs import sidecar_path
 from bids_flairseg.bids.tables import read_participants
 from bids_flairseg.config import DatasetConfig
+from bids_flairseg.group.agreement import model_names
 from bids_flairseg.group.collect import LesionTable, find_problems, join
 from bids_flairseg.group.problems import in_words
 from bids_flairseg.group.results import read_results
+from bids_flairseg.nodes.derivatives import REPORT
 from tests.group.conftest import Finish, write_participants
 
 
@@ -75,6 +78,17 @@ def test_mixed_settings_are_named(dataset: DatasetConfig, finish: Finish) -> Non
     finish("sub-3", threshold=0.4)
     (problem,) = problems_of(dataset)
     assert "differ in threshold: 0.4 (scans: 2), 0.5 (scans: 1)" in problem
+
+
+def test_mixed_versions_are_named(dataset: DatasetConfig, finish: Finish) -> None:
+    for number, version in enumerate(("1.0.0", "1.1.0", "1.1.0"), start=1):
+        record = sidecar_path(finish(f"sub-{number}").stats)
+        content = json.loads(record.read_text())
+        record.write_text(json.dumps(content | {REPORT: {"versions": {"flairseg": version}}}))
+    (problem,) = problems_of(dataset)
+    names = set(model_names(read_results(dataset).scans).values())
+    assert names == {"lesion (flairseg 1.0.0)", "lesion (flairseg 1.1.0)"}
+    assert "versions of flairseg: 1.1.0 (scans: 2), 1.0.0 (scans: 1)" in problem
 
 
 def test_all_is_well(dataset: DatasetConfig, finish: Finish) -> None:

@@ -23,6 +23,17 @@ def test_scans_come_in_natural_order(dataset: DatasetConfig, finish: Finish) -> 
     assert not results.without_flair
 
 
+@pytest.mark.parametrize("label", ["4mm", "0p75mm"])
+def test_models_on_other_voxels_leave_results_as_well(
+    dataset: DatasetConfig, finish: Finish, label: str
+) -> None:
+    paths = finish("sub-1_run-1")
+    for path in (paths.preprocessed, sidecar_path(paths.preprocessed)):
+        path.rename(path.with_name(path.name.replace("res-1mm", f"res-{label}")))
+    (scan,) = read_results(dataset).scans
+    assert f"res-{label}_" in scan.paths.preprocessed.name
+
+
 def test_labels_narrow_everything(dataset: DatasetConfig, finish: Finish) -> None:
     for stem in ("sub-1_ses-A", "sub-1_ses-B", "sub-2_ses-A"):
         finish(stem)

@@ -19,7 +19,13 @@ from bids_flairseg.group.observations import Observation, levels_of, scan_groups
 from bids_flairseg.group.results import read_results
 from bids_flairseg.group.statistic import STATISTIC_COLUMNS, Statistic
 from bids_flairseg.group.statistics import all_statistics
-from bids_flairseg.measure.comparisons import holm, kruskal_wallis, mann_whitney, wilcoxon
+from bids_flairseg.measure.comparisons import (
+    holm,
+    kruskal_wallis,
+    mann_whitney,
+    spearman,
+    wilcoxon,
+)
 from tests.group.conftest import Finish, write_participants
 
 CONFIG = GroupConfig(DatasetConfig(Path("bids"), Path("out"), Path("work")))
@@ -182,3 +188,49 @@ def test_groups_come_from_the_table_and_the_sidecars(
     assert (found["sub-1"]["diagnosis"], found["sub-2"]["diagnosis"]) == ("MS", "n/a")
     with pytest.raises(UsageError, match=r"Did you mean diagnosis\?"):
         scan_groups(replace(config, group_by=("diagnose",)), scans, table)
+
+
+def test_volumes_of_repeated_scans_are_tested_once_per_participant() -> None:
+    names = [f"sub-{n // 2}" for n in range(8)]
+    rows = all_statistics(CONFIG, [], pairs(DICE, participants=names))
+    (rho,) = find(rows, analysis="volumes", test="Spearman")
+    means = np.reshape(DICE, (4, 2)).mean(axis=1)
+    assert rho.p == pytest.approx(spearman(10 * means, 9 * means).p)
+    assert "averaged first" in rho.conditions
+    assert (rho.n_a, rho.participants_a) == (8, 4)
+    (bias,) = find(rows, analysis="volumes", effect_name="bias")
+    assert "bootstrap over participants" in bias.conditions
+    assert bias.difference_low is not None
+    assert bias.difference_high is not None
+    assert bias.difference_low < (bias.effect or 0) < bias.difference_high
+
+
+def test_participants_in_several_groups_are_told() -> None:
+    names = [f"sub-{n % 5}" for n in range(8)]
+    rows = all_statistics(CONFIG, [], pairs(DICE, groups=list("aaaabbbb"), participants=names))
+    (row,) = find(rows, analysis="unpaired", factor="site")
+    assert "not independent: 3 participants in more than one group" in row.conditions
+    (row,) = find(
+        all_statistics(CONFIG, [], pairs(DICE, groups=list("aabbabab"))), analysis="unpaired"
+    )
+    assert "independent" not in row.conditions
+
+
+def test_families_of_holm_are_apart() -> None:
+    """Each question is corrected by itself: another model's tests do not make it stricter."""
+    groups = list("aabbabab")
+    one = all_statistics(CONFIG, [], pairs(DICE, groups=groups))
+    two = all_statistics(
+        CONFIG, [], [*pairs(DICE, groups=groups), *pairs(DICE[::-1], model="other", groups=groups)]
+    )
+    for wanted in ({"analysis": "unpaired"}, {"analysis": "volumes", "test": "Spearman"}):
+        (alone,) = find(one, **wanted)
+        (beside,) = find(two, **wanted, model="lesion")
+        assert alone.p_holm == beside.p_holm
+    several = [
+        replace(item, groups={**item.groups, "diagnosis": g})
+        for item, g in zip(pairs(DICE, groups=groups), "xyxyxyxy", strict=True)
+    ]
+    rows = find(all_statistics(CONFIG, [], several), analysis="unpaired")
+    assert [row.p_holm for row in rows] == pytest.approx(holm([row.p or 0 for row in rows]))
+    assert len(rows) == 2

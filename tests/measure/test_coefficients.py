@@ -1,0 +1,78 @@
+"""Intervals of coefficients: those of the textbooks, and no narrower for copied scans."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bids_flairseg.measure.coefficients import (
+    BIAS,
+    ICC,
+    LIN,
+    LOWER,
+    PEARSON,
+    SPEARMAN,
+    UPPER,
+    coefficient_intervals,
+)
+from bids_flairseg.measure.concordance import bland_altman, icc, lin_concordance
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(5)
+    one = random.normal(20, 5, 120)
+    return one, one + random.normal(0.5, 3, 120)
+
+
+def test_intervals_agree_with_those_of_normal_theory(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    found = coefficient_intervals(*pairs, np.arange(120))
+    r = stats.pearsonr(*pairs).confidence_interval(0.95)  # Fisher's z
+    altman = bland_altman(*pairs)
+    assert altman is not None
+    expected = {
+        PEARSON: (r.low, r.high),
+        BIAS: (altman.bias_interval.low, altman.bias_interval.high),
+        LOWER: (altman.lower_interval.low, altman.lower_interval.high),
+        UPPER: (altman.upper_interval.low, altman.upper_interval.high),
+    }
+    for name, (low, high) in expected.items():
+        interval = found[name]
+        assert interval is not None
+        width = high - low
+        assert interval.low == pytest.approx(low, abs=0.2 * width), name
+        assert interval.high == pytest.approx(high, abs=0.2 * width), name
+
+
+def test_every_coefficient_lies_in_its_interval(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    found = coefficient_intervals(*pairs, np.arange(120))
+    values = {
+        SPEARMAN: stats.spearmanr(*pairs).statistic,
+        PEARSON: stats.pearsonr(*pairs).statistic,
+        LIN: lin_concordance(*pairs),
+        ICC: icc(np.stack(pairs, axis=1)),
+    }
+    for name, value in values.items():
+        interval = found[name]
+        assert interval is not None
+        assert interval.low < value < interval.high
+
+
+def test_copies_of_a_participant_tell_no_more(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    few = [side[:30] for side in pairs]
+    copied = [np.repeat(side, 6) for side in few]
+    alone = coefficient_intervals(*few, np.arange(30))
+    together = coefficient_intervals(*copied, np.repeat(np.arange(30), 6))
+    naive = coefficient_intervals(*copied, np.arange(180))
+    for name in (SPEARMAN, PEARSON, LIN, ICC, BIAS):
+        one, other, narrow = alone[name], together[name], naive[name]
+        assert one is not None
+        assert other is not None
+        assert narrow is not None
+        assert (other.low, other.high) == pytest.approx((one.low, one.high), abs=0.02), name
+        assert narrow.high - narrow.low < 0.7 * (one.high - one.low), name
+
+
+def test_of_two_participants_nothing_is_said() -> None:
+    assert set(coefficient_intervals([1, 2, 3], [1, 2, 3], np.array([0, 1, 1])).values()) == {None}
