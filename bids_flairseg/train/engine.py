@@ -92,6 +92,8 @@ class _Training:
         self._compile()
         if state:
             restore(state[0], self.model)
+            # whoever wrote the state may have been killed before it wrote the table
+            journal.redraw(self.cursor.rows, self._kept_epoch())
             journal.say(f"going on after epoch {self.cursor.epoch}, round {self.cursor.step}")
         self.apply = applied(self.model)
         self._greet(device, precision)

@@ -30,9 +30,9 @@ _GPU_BYTES = 12 << 30
 class Epoch(keras.utils.PyDataset):
     """The patches of one epoch and no other.
 
-    Keras draws a batch to see its shape when a process begins, and counts that as an epoch;
-    a dataset that goes on to the next one by itself would then give other patches than it
-    did in an unbroken training.
+    Keras may count an epoch before the first one, in which it looks at the shape of a batch; a
+    dataset that goes on to the next one by itself would then give other patches than it did
+    in an unbroken training.
 
     Parameters
     ----------

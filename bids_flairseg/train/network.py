@@ -124,6 +124,10 @@ def compile_model(
     jit = keras.backend.backend() == "jax"  # XLA made TensorFlow 13 times slower on the CPU
     model.compile(optimizer=optimizer, loss=LOSSES[recipe.loss], jit_compile=jit)
     optimizer.build(model.trainable_variables)
+    # To build the loss by itself, Keras on JAX draws a batch, and then gives those that were made
+    # ahead of time meanwhile out of their order.
+    nothing = np.zeros((1, 2, 2, 2, 1), np.float32)
+    model.compute_loss(y=nothing, y_pred=nothing)
 
 
 @contextmanager

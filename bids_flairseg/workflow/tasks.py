@@ -17,6 +17,7 @@ from bids_flairseg.train.folds import hold_out, take
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.train.store import StoredCase, read_cases
 from bids_flairseg.train.synthesis.lesion import NORMALISATION, VOXEL_MM
+from bids_flairseg.train.synthetic import list_pool
 from bids_flairseg.workflow.cases import PreparedCase
 from bids_flairseg.workflow.models import Models
 from bids_flairseg.workflow.record import Record
@@ -132,6 +133,8 @@ def check_synthetic(run: TrainingRun) -> None:
     ------
     UsageError
         One is there without the other, or the model wants other images than the pool has.
+    MissingInputError
+        The pool is empty.
     """
     share, pool = run.recipe.synthetic_share, run.train.synthetic
     if bool(share) != bool(pool):
@@ -147,6 +150,8 @@ def check_synthetic(run: TrainingRun) -> None:
             f"as {wanted.normalisation!r}, synthetic ones have {VOXEL_MM:g} mm and "
             f"{NORMALISATION!r}. Leave --synthetic out, or take another --model."
         )
+    if pool:
+        list_pool(pool)
 
 
 def make_task(

@@ -150,16 +150,20 @@ def _train_on(run: TrainingRun, task: Task, digest: str) -> dict[str, Any]:
     """Train, or see that it was done before; return what the record says of it."""
     with ParticipantLocks(log_dir(run.config.dataset.output_dir)) as locks:
         take_participants(locks, [f"models/{task.name}"])  # another run may be training it
+        outcome: dict[str, Any] = {"name": task.name, "state": "unchanged"}
         if not run.config.overwrite and is_trained(task.bundle, digest):
             LOGGER.info("%s: done already, on the same cases with the same recipe", task.name)
-            return {"name": task.name, "state": "unchanged"}
-        if task.bundle.exists():
-            LOGGER.warning(
-                "%s: replaces the model of another training of that name; --bundle-name keeps both",
-                task.bundle,
-            )
-        summary = _run(run, task, digest)
-    return {"name": task.name, "state": "trained", **_outcome(summary)}
+        else:
+            if task.bundle.exists() and not is_trained(task.bundle, digest):
+                LOGGER.warning(
+                    "%s: replaces the model of another training of that name; --bundle-name keeps "
+                    "both",
+                    task.bundle,
+                )
+            outcome |= {"state": "trained", **_outcome(_run(run, task, digest))}
+        if run.config.clean_workdir:
+            shutil.rmtree(task.folder, ignore_errors=True)
+    return outcome
 
 
 def _outcome(summary: dict[str, Any]) -> dict[str, Any]:
@@ -184,8 +188,6 @@ def _run(run: TrainingRun, task: Task, digest: str) -> dict[str, Any]:
     keep_beside(task, digest)
     write_json(task.folder / TASK_FILE, summary)
     _tell(task.name, summary)
-    if run.config.clean_workdir:
-        shutil.rmtree(task.folder, ignore_errors=True)
     return summary
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_flairseg.config import DatasetConfig
 from bids_flairseg.model.bundle import bundle_digest
+from bids_flairseg.workflow.scan import run_folder
 from tests.conftest import ROOT
 from tests.end_to_end.heads import draw_head, write_dataset
 
@@ -97,23 +100,33 @@ def test_a_dry_run_prints_the_table_and_trains_nothing(command: Command) -> None
 
 def test_fine_tuning_gives_a_bundle_and_a_second_call_has_nothing_to_do(command: Command) -> None:
     arguments = (*command.labels, *QUICK, "--bundle-name", "mine")
-    code, text = command.run("finetune", *arguments)
+    code, text = command.run("finetune", *arguments, out="tuned")
     assert code == 0, text
-    bundle = command.folder / "out" / "models" / "mine"
+    bundle = command.folder / "tuned" / "models" / "mine"
     assert {"config.json", "model.json", "model.weights.h5"} <= {p.name for p in bundle.iterdir()}
     assert "parameters trained" in text
     assert (bundle / "training" / "history.tsv").is_file()
-    code, text = command.run("finetune", *arguments)
+    code, text = command.run("finetune", *arguments, out="tuned")
     assert code == 0, text
     assert "done already" in text
+    records = sorted((command.folder / "tuned" / "logs").glob("*/flairseg.toml"))
+    results = [tomllib.loads(path.read_text())["result"] for path in records]
+    assert [result["exit_code"] for result in results] == [0, 0]
+    states = [(each["name"], each["state"]) for result in results for each in result["trainings"]]
+    assert states == [("mine", "trained"), ("mine", "unchanged")]
+    assert results[0]["trainings"][0]["trained_parameters"] > 0
 
 
 def test_cross_validation_segments_each_case_once_and_folds_are_gathered(command: Command) -> None:
     arguments = (*command.labels, *QUICK, "--layers", "last")
-    code, text = command.run("crossval", *arguments, "--fold", "2", out="cv")
+    code, text = command.run("crossval", *arguments, "--fold", "2", "--clean-workdir", out="cv")
     assert code == 0, text
     assert "2 of 3 cases are still to come" in text
-    code, text = command.run("crossval", *arguments, out="cv")
+    assert "prepared cases stay for other folds" in text
+    folder = command.folder
+    dataset = DatasetConfig(folder / "bids", folder / "cv", folder / "work")
+    assert list(run_folder(dataset).rglob("*.npy"))
+    code, text = command.run("crossval", *arguments, "--clean-workdir", out="cv")
     assert code == 0, text
     assert "fold2of3: done already" in text
     assert "all cases are there; compare with: flairseg" in text
@@ -131,6 +144,7 @@ def test_cross_validation_segments_each_case_once_and_folds_are_gathered(command
             assert json.loads(mask.read_text())["Model"]["SHA256"] == bundle_digest(model)
     assert sorted(row[1] for row in rows[1:]) == ["1", "2", "3"]
     assert all(0.5 < float(row[3]) <= 1 for row in rows[1:])
+    assert not list(run_folder(dataset).rglob("*.np[yz]"))
 
 
 def test_a_signal_writes_the_state_and_the_same_command_goes_on(command: Command) -> None:
@@ -185,6 +199,8 @@ def test_everything_fatal_is_named_at_once(command: Command, tmp_path: Path) -> 
         ("crossval", ("--participant-label", "1"), 65, "at least two participants"),
         ("crossval", ("--folds", "9"), 65, "Take --folds 3"),
         ("finetune", ("--layers", "some"), 64, "invalid choice"),
+        ("finetune", ("--label-value", "7"), 65, "no lesion of value 7"),
+        ("finetune", ("--set", "synthetic_share=0.5"), 64, "Add --synthetic DIR"),
         ("finetune", ("--set", "epoch=3"), 64, "The nearest is epochs"),
         ("finetune", ("--set", "epochs=many"), 64, "a whole number"),
         ("train", ("--layers", "last"), 64, "all layers have to be trained"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -116,6 +117,18 @@ def test_after_a_crash_it_goes_on_from_the_last_checkpoint(
     resumed = engine.fit(job, report=seen.append)
     assert (seen[0].epoch, seen[0].step) >= (2, 2)
     assert_same(resumed.model.get_weights(), unbroken[1].model.get_weights())
+
+
+def test_a_row_that_a_kill_kept_from_the_table_comes_back(
+    unbroken: tuple[TrainingJob, FitResult], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken[0].folder, folder)
+    table = folder / "history.tsv"
+    text = table.read_text()
+    table.write_text(text[: text.rstrip().rindex("\n") + 1])
+    engine.fit(replace(unbroken[0], folder=folder))
+    assert table.read_text() == text
 
 
 def test_the_folder_of_another_training_is_refused_by_what_differs(

@@ -54,7 +54,7 @@ def test_training_on_jax_learns_and_resumes_without_tensorflow(tmp_path: Path) -
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [python, "-c", SCRIPT, str(tmp_path)], cwd=ROOT, env=environment, check=False,
-        capture_output=True, text=True, timeout=600,
+        capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])

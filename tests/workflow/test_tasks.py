@@ -145,7 +145,7 @@ def test_a_pool_and_its_share_come_together_and_fit_the_model(
     with pytest.raises(UsageError, match="normalised as 'zscore'"):
         check_synthetic(run)
     with pytest.raises(MissingInputError, match="found none"):
-        read_pool(tmp_path)
+        check_synthetic(make_run(synthetic=tmp_path, recipe={"synthetic_share": 0.5}))
     other = dataclasses.replace(run.bundle_config.preprocessing, voxel_size_mm=2.0)
     config = dataclasses.replace(run.bundle_config, preprocessing=other)
     with pytest.raises(UsageError, match="2 mm"):
