@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bids_flairseg import __version__
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.parser import build_parser
@@ -177,6 +179,14 @@ def describe_inputs() -> list[dict[str, Any]]:
     return [*inputs[: position + 1], existing, *inputs[position + 1 :]]
 
 
+def citation() -> str:
+    """Say how to cite; Boutiques has no field for it."""
+    content = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    (paper,) = content["references"]
+    author = paper["authors"][0]["family-names"]
+    return f"Please cite it with {author} et al. {paper['year']}, doi:{paper['doi']}."
+
+
 def build_descriptor() -> dict[str, Any]:
     """Describe the whole command."""
     inputs = describe_inputs()
@@ -184,7 +194,7 @@ def build_descriptor() -> dict[str, Any]:
     return {
         "name": "flairseg",
         "description": "BIDS App that segments and measures hyperintense brain lesions on FLAIR "
-        "MRI. Research software, not a medical device.",
+        f"MRI. Research software, not a medical device. {citation()}",
         "author": "flairseg maintainers",
         "tool-version": __version__,
         "schema-version": "0.5",

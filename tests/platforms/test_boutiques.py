@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bids_flairseg.bids.scans import Scan
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.parser import build_parser, parse_arguments
 from tests.conftest import ROOT
+from tests.end_to_end.heads import draw_head, write_dataset
 
 FOLDER = ROOT / "platforms" / "boutiques"
 DESCRIPTOR, FILES = ROOT / "descriptor.json", FOLDER / "files" / "descriptor.json"
@@ -84,6 +86,24 @@ def test_bosh_refuses_options_that_do_not_go_together(more: dict[str, Any], tmp_
     run = bosh("exec", "simulate", DESCRIPTOR, "-i", tmp_path / "invocation.json")
     assert run.returncode != 0
     assert "flairseg bids" not in run.stdout
+
+
+@needs_bosh
+@pytest.mark.slow
+def test_bosh_launches_it_without_a_container(tmp_path: Path) -> None:
+    write = [sys.executable, "-m", "tests.tiny", str(tmp_path / "bundles")]
+    subprocess.run(write, check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
+    write_dataset(tmp_path / "bids", {"01": draw_head("RAS", 0.0, lesion=True)})
+    models = {"model": "bundles/lesion", "anatomy_model": "bundles/anatomy"}
+    invocation = {**load(FOLDER / "segment.json"), **models, "participant_label": ["01"]}
+    (tmp_path / "invocation.json").write_text(json.dumps(invocation))
+    words = ["exec", "launch", "--no-container", str(DESCRIPTOR), "invocation.json"]
+    run = subprocess.run(
+        [str(BOSH), *words], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert (tmp_path / "out" / "sub-01.html").is_file()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
