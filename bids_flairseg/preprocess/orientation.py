@@ -33,7 +33,7 @@ _TURNS: dict[str, _Turn] = {
     "upside down and back to front": lambda data: data[:, ::-1, ::-1],
     "with its slices running from back to front": lambda data: data.transpose(0, 2, 1),
     "with its slices running from front to back": lambda data: data.transpose(0, 2, 1)[:, :, ::-1],
-    "lying on its side": lambda data: data.transpose(1, 0, 2),
+    "on its side": lambda data: data.transpose(1, 0, 2),
 }
 
 
