@@ -71,6 +71,8 @@ def make_card(
     parent = read_card(job.parent) if job.parent else Card(attribution=(_METHOD,))
     people = len({case.participant for case in job.train})
     source = f", fine-tuned from {read_config(job.parent).name}" if job.parent else ""
+    if job.synthetic:
+        source = f" and {len(job.synthetic)} synthetic ones{source}"
     return Card(
         data=f"{len(job.train)} FLAIRs of {people} participants of a site{source}. "
         f"{parent.data}".strip(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ LOGGER = logging.getLogger(__name__)
 
 #: Within the output folder, for what has to outlive the run; hidden, and in ``.bidsignore``.
 KEPT = ".flairseg_work"
+# Set in the image of this program; some platforms leave no mark of their own in a container.
+_IMAGE_VARIABLE = "FLAIRSEG_CONTAINER_TAG"
 # What containers have at their root.
 _CONTAINER_MARKS = (".dockerenv", "run/.containerenv", ".singularity.d")
 
@@ -94,7 +97,8 @@ def goes_with_container(folder: Path, root: Path = Path("/")) -> bool:
     bool
         False outside of containers, and for folders that are mounted into one.
     """
-    if not any((root / mark).exists() for mark in _CONTAINER_MARKS):
+    marked = any((root / mark).exists() for mark in _CONTAINER_MARKS)
+    if not (marked or os.environ.get(_IMAGE_VARIABLE)):
         return False
     try:
         return folder.stat().st_dev == root.stat().st_dev

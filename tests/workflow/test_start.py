@@ -103,8 +103,14 @@ def test_a_training_in_a_container_does_not_keep_its_state_in_there(
         assert folder == tmp_path / "work"
 
 
-def test_a_mounted_folder_outlives_its_container(tmp_path: Path) -> None:
+def test_a_mounted_folder_outlives_its_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FLAIRSEG_CONTAINER_TAG", raising=False)
     assert not folders.goes_with_container(tmp_path, tmp_path)
+    with monkeypatch.context() as image:
+        image.setenv("FLAIRSEG_CONTAINER_TAG", "flairseg")
+        assert folders.goes_with_container(tmp_path, tmp_path)
     (tmp_path / ".dockerenv").touch()
     assert folders.goes_with_container(tmp_path, tmp_path)
     assert not folders.goes_with_container(Path("/proc"), tmp_path)
