@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from bids_flairseg.errors import FlairsegError
+from bids_flairseg.errors import FlairsegError, OutputError
 from bids_flairseg.model.settings import BundleConfig
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.workflow.crew import start_worker
@@ -266,7 +266,11 @@ def _fit(task: Task, report: Callable[[Any], None]) -> dict[str, Any]:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     started = time.monotonic()
     result = fit(job, report=report)
-    save_result(job, result, task.bundle, share_ids=task.share_ids, command=task.command)
+    try:
+        save_result(job, result, task.bundle, share_ids=task.share_ids, command=task.command)
+    except OutputError as error:
+        text = f"{error} Nothing is lost: the same command goes on from {task.folder}."
+        raise OutputError(text) from error
     write_training_report(job, result, task.folder / REPORT_FILE)
     LOGGER.info("this process trained for %.0f s", time.monotonic() - started)
     return {
