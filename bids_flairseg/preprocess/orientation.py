@@ -40,8 +40,9 @@ _TURNS: dict[str, _Turn] = {
 def orientation_hints(anatomy: Anatomy, predict: Predict) -> tuple[str, ...]:
     """Say so where the head seems to lie otherwise than its header says.
 
-    The network is asked again only where the hindbrain is not where it should be. Left and
-    right cannot be told apart this way.
+    The network is asked again only where the hindbrain is not where it should be, and only of
+    an image that shows all of the brain is the answer worth anything. Left and right cannot
+    be told apart this way.
 
     Parameters
     ----------

@@ -77,19 +77,38 @@ def _coverage(shape: tuple[int, ...], zooms: NDArray[np.float64]) -> list[str]:
     ]
 
 
+def cut_faces(mask: NDArray[np.bool_], zooms: NDArray[np.float64]) -> dict[str, float]:
+    """Measure the brain on each face of the image.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (X, Y, Z)
+        Brain on the conformed grid.
+    zooms : ndarray of float64, shape (3,)
+        Voxel edges in mm.
+
+    Returns
+    -------
+    areas : dict of str to float
+        Square cm at the left, right, back, front, bottom and top.
+    """
+    return {
+        name: np.count_nonzero(np.take(mask, edge, axis=axis))
+        * float(np.prod(np.delete(zooms, axis)))
+        / 100
+        for axis, names in enumerate(_FACES)
+        for name, edge in zip(names, (0, -1), strict=True)
+    }
+
+
 def _cuts(mask: NDArray[np.bool_], zooms: NDArray[np.float64]) -> list[str]:
     """Name the faces of the image that the brain reaches."""
-    hints = []
-    for axis, names in enumerate(_FACES):
-        pixel_cm2 = float(np.prod(np.delete(zooms, axis))) / 100
-        for name, edge in zip(names, (0, -1), strict=True):
-            area = np.count_nonzero(np.take(mask, edge, axis=axis)) * pixel_cm2
-            if area > MAX_CUT_CM2:
-                hints.append(
-                    f"The field of view cuts the brain at the {name} ({area:.0f} square cm): "
-                    "lesions beyond it are not counted."
-                )
-    return hints
+    return [
+        f"The field of view cuts the brain at the {name} ({area:.0f} square cm): "
+        "lesions beyond it are not counted."
+        for name, area in cut_faces(mask, zooms).items()
+        if area > MAX_CUT_CM2
+    ]
 
 
 def _volume(mask: NDArray[np.bool_], zooms: NDArray[np.float64], *, is_cut: bool) -> list[str]:

@@ -22,6 +22,7 @@ from bids_flairseg.preprocess.brain import (
 )
 from bids_flairseg.preprocess.grid import conform, new_image, restore, voxel_sizes
 from bids_flairseg.preprocess.orientation import orientation_hints
+from bids_flairseg.preprocess.quality import MIN_COVERAGE_MM, cut_faces
 
 LOGGER = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ SAME_GRID_MM = 0.1
 
 MAX_OUTSIDE = 0.2
 """Most of the foreground that may lie outside the network's brain if no head is there."""
+
+WHOLE_CM2 = 25.0
+"""Most of the brain on a face of an image that still shows all of it; half a head has 80."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,17 @@ def find_brain(
     else:
         mask, source = _own_mask(image, anatomy)
     classes = classes_on_grid(anatomy.probabilities, anatomy.affine, mask)
-    return Brain(mask, classes, source, (*warnings, *orientation_hints(anatomy, predict)))
+    if _is_whole(mask):
+        warnings = (*warnings, *orientation_hints(anatomy, predict))
+    return Brain(mask, classes, source, warnings)
+
+
+def _is_whole(mask: Nifti1Image) -> bool:
+    """Whether the image shows all of the brain: part of one may be taken for another part."""
+    zooms = voxel_sizes(np.asarray(mask.affine))
+    if (np.array(mask.shape) * zooms).min() < MIN_COVERAGE_MM:
+        return False
+    return max(cut_faces(np.asanyarray(mask.dataobj) > 0, zooms).values()) <= WHOLE_CM2
 
 
 def _own_mask(image: Nifti1Image, anatomy: Anatomy) -> tuple[Nifti1Image, str]:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError
+from bids_flairseg.preprocess import skull
 from bids_flairseg.preprocess.grid import conform, new_image, resample, restore, voxels
 from bids_flairseg.preprocess.skull import find_brain
 from tests.conftest import MakeImage
@@ -118,3 +119,13 @@ def test_no_brain_and_a_mask_elsewhere_are_said(head: nib.Nifti1Image) -> None:
         find_brain(head, nothing)
     with pytest.raises(InputError, match="Check that both lie in the same space"):
         find_brain(head, nothing, supplied=new_image(voxels(drawn_brain(head)), away))
+
+
+def test_only_a_whole_brain_is_asked_how_it_lies(
+    head: nib.Nifti1Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skull, "orientation_hints", lambda *_: ("lies oddly",))
+    assert find_brain(head, network(drawn_brain(head))).warnings == ("lies oddly",)
+
+    upper = head.slicer[:, :, head.shape[2] // 2 :]
+    assert find_brain(upper, network(drawn_brain(upper))).warnings == ()
