@@ -20,6 +20,7 @@ from bids_flairseg.workflow.crew import Crew
 from bids_flairseg.workflow.display import open_display
 from bids_flairseg.workflow.environment import environment, worker_variables
 from bids_flairseg.workflow.execute import Executor, choose_executor, execute
+from bids_flairseg.workflow.hardware import check_processor, tell_of_driver
 from bids_flairseg.workflow.locks import ParticipantLocks
 from bids_flairseg.workflow.models import Models, read_models, report_settings, software_versions
 from bids_flairseg.workflow.pages import Pages, find_crash_files, last_report
@@ -120,6 +121,8 @@ def session(
     config: RunConfig, record: Record, executor: Executor
 ) -> Iterator[tuple[Crew, ParticipantLocks]]:
     """Give the workers, which load the networks meanwhile, and the locks; end them after."""
+    check_processor()
+    tell_of_driver(config.resources.device)
     output_dir = config.dataset.output_dir
     cache = config.dataset.work_dir / "cache"
     cache.mkdir(exist_ok=True)
