@@ -92,6 +92,11 @@ def validate_dataset(dataset: DatasetConfig, stop: threading.Event | None = None
         LOGGER.info("BIDS validation skipped")
         return
     wanted = _choose_entries(dataset)
+    if not any(dataset.bids_dir.iterdir()):
+        raise InvalidBidsError(
+            f"{dataset.bids_dir}: expected a dataset, but the folder is empty. Is it mounted there "
+            "(-v DATASET:FOLDER:ro, -B DATASET:FOLDER:ro)?"
+        )
     try:
         dataset.work_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=dataset.work_dir, prefix="validate-") as folder:

@@ -41,8 +41,14 @@ def test_a_wrong_name_is_invalid_and_told_in_few_words(
 
 
 def test_a_folder_that_is_no_dataset_is_invalid(tmp_path: Path, make_config: MakeConfig) -> None:
-    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "scans").mkdir(parents=True)
     with pytest.raises(InvalidBidsError, match="dataset_description"):
+        validate_dataset(make_config(tmp_path / "x"))
+
+
+def test_an_empty_folder_may_be_a_wrong_mount(tmp_path: Path, make_config: MakeConfig) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(InvalidBidsError, match="the folder is empty"):
         validate_dataset(make_config(tmp_path / "x"))
 
 
