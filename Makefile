@@ -2,6 +2,7 @@
 # make demo BIDS=path  run it on your own data (OUT=path says where results go)
 # make test            all checks and tests
 # make lint            the checks alone
+# make docs            the documentation, into build/site
 # make lock            pin the versions that go into the image
 SHELL := /bin/bash
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -13,7 +14,7 @@ DEMO := demo-data/made
 OUT ?= demo-data/$(shell basename "$(BIDS)")
 CODE := bids_flairseg tests benchmarks platforms .ci
 
-.PHONY: demo test lint format descriptor lock clean
+.PHONY: demo test lint docs format descriptor lock clean
 .DEFAULT_GOAL := demo
 
 $(BIN)/python:
@@ -50,7 +51,11 @@ lint: $(VENV)/installed-dev
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python .ci/docstrings.py
 	$(BIN)/python .ci/descriptor.py --check
 
-test: lint
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "The documentation: build/site/index.html"
+
+test: lint docs
 	$(BIN)/python -m pytest
 
 format: $(VENV)/installed-dev

@@ -1,0 +1,111 @@
+"""The parts of the documentation that the code itself tells: options, files, columns.
+
+A hook of MkDocs: marks such as `<!-- options -->` in a page are filled in when the site is built,
+so that they cannot fall behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bids_flairseg.bids.spec import Columns, load_spec
+from bids_flairseg.parser import EPILOG, build_parser
+
+DEPENDS_ON_THE_MACHINE = {"nprocs"}
+_MARK = re.compile(r"<!-- (options|exit-codes|files|columns) -->")
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Lay out a table; what stands for something else in Markdown is written as it is."""
+    names = list(header)
+    lines = [names, ["---"] * len(names), *(list(row) for row in rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def plain(text: str) -> str:
+    """Keep Markdown from reading marks into a text."""
+    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text)
+
+
+def help_text(action: argparse.Action) -> str:
+    """Return an option's help as the command shows it."""
+    text = (action.help or "") % {**vars(action), "prog": "flairseg"}
+    return text.partition(" (default")[0] if action.dest in DEPENDS_ON_THE_MACHINE else text
+
+
+def spelling(action: argparse.Action) -> str:
+    """Return an option's names and what follows them."""
+    if not action.option_strings:
+        return f"`{action.metavar or action.dest}`"
+    value = ""
+    if action.nargs != 0:
+        value = str(action.metavar or "{" + ",".join(map(str, action.choices or [])) + "}")
+        value += " ..." if action.nargs == "+" else ""
+    names = "<br>".join(f"`{name}`" for name in action.option_strings)
+    return names + (f" {plain(value)}" if value else "")
+
+
+def options() -> str:
+    """Describe all arguments by their groups."""
+    parts = []
+    for group in build_parser()._action_groups:
+        if not group._group_actions:
+            continue
+        parts.append(f"## {(group.title or '').capitalize()}\n")
+        if group.description:
+            parts.append(plain(group.description) + "\n")
+        rows = ((spelling(action), plain(help_text(action))) for action in group._group_actions)
+        parts.append(table(("option", "meaning"), rows))
+    return "\n".join(parts)
+
+
+def exit_codes() -> str:
+    """Return what the help says of them, as a table."""
+    _, _, text = EPILOG.partition("exit codes:\n")
+    pairs = re.findall(r" +(\d+) (.+?)(?=  +\d|\n|$)", text)
+    rows = sorted((int(code), meaning.strip()) for code, meaning in pairs)
+    return table(("code", "meaning"), ((str(code), meaning) for code, meaning in rows))
+
+
+def files() -> str:
+    """Describe the files of a scan."""
+    rows = []
+    for output in load_spec().outputs.values():
+        added = "".join(
+            f"_{key}-{value.format(resolution='1mm')}" for key, value in output.entities.items()
+        )
+        rows.append((f"`{added}_{output.suffix}{output.extension}`", plain(output.description)))
+    return table(("after the name of the FLAIR", "what"), rows)
+
+
+def columns() -> str:
+    """Describe the columns of both tables of a scan."""
+    parts = []
+    for output in load_spec().outputs.values():
+        if output.columns:
+            parts += [f"### {output.description}\n", _columns(output.columns)]
+    return "\n".join(parts)
+
+
+def _columns(known: Columns) -> str:
+    rows = (
+        (f"`{name}`", plain(about["Description"]), about.get("Units", ""))
+        for name, about in known.items()
+    )
+    return table(("column", "meaning", "unit"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "options": options,
+    "exit-codes": exit_codes,
+    "files": files,
+    "columns": columns,
+}
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fill in the marks of a page; MkDocs calls this for each."""
+    return _MARK.sub(lambda mark: PARTS[mark[1]](), markdown)

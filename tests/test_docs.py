@@ -1,0 +1,158 @@
+"""What README and documentation tell people to type is what the command takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bids_flairseg import parser
+from bids_flairseg.bids.spec import load_spec
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Words before the arguments of flairseg, in a container or not.
+PROGRAM = re.compile(r"^(?:flairseg|\S*flairseg(?::\S+|\.sif))$")
+ELSEWHERE = ("docker", "podman", "apptainer", "singularity", "sbatch", "srun")
+CALL = rf"flairseg |({'|'.join(ELSEWHERE)}) (run|exec) "
+MARK = "<!-- not run by the tests: needs "
+#: A page that tells in a table when and how its commands were run.
+LOGGED = "platforms.md"
+INLINE = re.compile(r"`((?:flairseg )?\S+ \S+ (?:participant|group)(?: [^`]*)?)`")
+
+
+def blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Find code, indented or fenced, with the line before it."""
+    pattern = r"(?:^|\n)([^\n]*)\n(?:\s*\n)*(```[^\n]*\n(.*?)```|(?:(?: {4}[^\n]*|\s*)\n)+)"
+    for found in re.finditer(pattern, text + "\n", re.DOTALL):
+        code = found[3] or found[2]
+        if code.strip():
+            yield found[1], code
+
+
+def lines(code: str) -> Iterator[str]:
+    """Join what a backslash continues."""
+    yield from (line.strip() for line in code.replace("\\\n", " ").splitlines() if line.strip())
+
+
+def split(line: str) -> list[str]:
+    """Split a line of shell; variables become a number, which is a label as well."""
+    plain = re.sub(r"\$\{?\w+(?:\[[^]]*\])?\}?", "1", line)
+    return shlex.split(plain.replace("$(id -u):$(id -g)", "1"), comments=True)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Find the arguments of each call of flairseg on a page."""
+    text = page.read_text(encoding="utf-8")
+    for _, code in blocks(text):
+        for line in lines(code):
+            words = split(line) if re.match(CALL, line) else []
+            starts = [n for n, word in enumerate(words) if PROGRAM.match(word)]
+            if starts and "[options]" not in words:
+                yield words[starts[-1] + 1 :]
+    for found in INLINE.finditer(text):
+        words = split(found[1])
+        yield words[1:] if words[0] == "flairseg" else words
+
+
+CASES = [
+    pytest.param(words, id=f"{page.name}-{' '.join(words)[:70]}")
+    for page in PAGES
+    for words in commands(page)
+]
+
+
+def test_commands_are_found() -> None:
+    assert len(CASES) > 30
+    assert {page.name for page in PAGES if list(commands(page))} >= {"README.md", "index.md"}
+
+
+@pytest.mark.parametrize("words", CASES)
+def test_every_documented_command_is_one_that_the_parser_takes(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parser, "_check_paths", lambda _: None)
+    record = tmp_path / "flairseg.toml"
+    record.write_text(
+        '[arguments]\nbids_dir = "a"\noutput_dir = "b"\nanalysis_level = "participant"\n'
+    )
+    if "--help" in words or "--version" in words:
+        return
+    parser.parse_arguments([str(record) if w.endswith(".toml") and words[n - 1] == "--config" else w
+                            for n, w in enumerate(words)])  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_needs_a_container_or_a_cluster_is_marked(page: Path) -> None:
+    if page.name == LOGGED:
+        return
+    for before, code in blocks(page.read_text(encoding="utf-8")):
+        needed = [line for line in lines(code) if line.startswith((*ELSEWHERE, "#SBATCH"))]
+        assert not needed or before.startswith(MARK), needed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_scripts_modules_and_targets_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for target in re.findall(r"(?:`| {4})make ([a-z]+)", text):
+        assert target in targets
+    for module in re.findall(r"python -m (bids_flairseg[\w.]*)", text):
+        path = ROOT / module.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), module
+    for script in re.findall(r"python (\S+\.py)", text):
+        assert (ROOT / script).is_file(), script
+
+
+def test_options_that_the_pages_name_exist() -> None:
+    known = {text for action in parser.build_parser()._actions for text in action.option_strings}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named = set(re.findall(r"`(--[a-z][a-z0-9-]+)", text))
+        assert named - known - OF_OTHERS == set(), page.name
+
+
+#: Options of other programs that the pages name.
+OF_OTHERS = {"--bids", "--no-container", "--cleanenv", "--time", "--mem", "--array"}
+
+
+def test_the_readme_names_the_outputs_as_they_are() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for output in load_spec().outputs.values():
+        assert f"_{output.suffix}" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["index.md", "faq.md"])
+def test_documented_commands_run(page: str, tmp_path: Path) -> None:
+    from tests.end_to_end.heads import draw_head, write_dataset
+
+    write = [sys.executable, "-m", "tests.tiny", str(tmp_path / "bundles")]
+    subprocess.run(write, check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
+    write_dataset(tmp_path / "bids", {"01": draw_head("RAS", 0.0, lesion=True)})
+    write_dataset(tmp_path / "outlines", {})
+    write_dataset(tmp_path / "masks", {})
+    tiny = ["--model", "bundles/lesion", "--anatomy-model", "bundles/anatomy", "--nprocs", "2"]
+    done = 0
+    for words in commands(ROOT / "docs" / page):
+        if words[0].startswith("BIDS_DIR") or words[0] == "/bids":
+            continue
+        local = [word.replace("/path/to/", "") for word in words]
+        records = sorted(tmp_path.glob("results/logs/*/flairseg.toml"))
+        local = [str(records[0]) if "RUN" in word else word for word in local]
+        if "participant" in local and "--config" not in local:
+            local += tiny
+        run = subprocess.run(
+            [sys.executable, "-m", "bids_flairseg", *local],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert run.returncode == 0, (local, run.stderr)
+        done += 1
+    assert done >= 2
