@@ -1,0 +1,92 @@
+"""The image's recipe: what is pinned, what is let in, what it says of itself."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import bids_flairseg
+from tests.conftest import ROOT
+
+LOCKS = [ROOT / "locks" / f"{name}.txt" for name in ("build", "cpu", "gpu")]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pinned(path: Path) -> dict[str, list[tuple[Requirement, int]]]:
+    """Read a lock file: versions of each package, and how many checksums each has."""
+    found: dict[str, list[tuple[Requirement, int]]] = {}
+    for entry in re.split(r"\n(?=[a-z0-9])", path.read_text()):
+        if not entry.startswith("#"):
+            requirement = Requirement(entry.partition("\\")[0].strip())
+            sums = len(re.findall(r"--hash=sha256:[0-9a-f]{64}", entry))
+            found.setdefault(canonicalize_name(requirement.name), []).append((requirement, sums))
+    return found
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_every_package_is_pinned_with_checksums(path: Path) -> None:
+    packages = pinned(path)
+    assert len(packages) > 5
+    loose = [
+        str(requirement)
+        for versions in packages.values()
+        for requirement, sums in versions
+        if not re.fullmatch(r"==[^*,]+", str(requirement.specifier)) or not sums
+    ]
+    assert loose == []
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_no_registry_and_no_folder_of_a_machine_is_named(path: Path) -> None:
+    assert not re.search(
+        r"--(index-url|extra-index-url|find-links|trusted)|://|@ ", path.read_text()
+    )
+
+
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+def test_the_lock_files_serve_what_the_project_asks_for(variant: str) -> None:
+    packages = pinned(ROOT / "locks" / f"{variant}.txt")
+    for text in PROJECT["dependencies"]:
+        wanted = Requirement(text)
+        name = canonicalize_name(wanted.name)
+        if (variant, name) == ("cpu", "tensorflow"):
+            name = "tensorflow-cpu"
+        versions = [str(each.specifier)[2:] for each, _ in packages.get(name, [])]
+        assert versions, f"{name}: run `make lock`"
+        assert all(wanted.specifier.contains(version) for version in versions), name
+    assert ("nvidia-cudnn-cu12" in packages) is (variant == "gpu")
+
+
+def test_the_label_names_the_version() -> None:
+    assert f"ARG VERSION={bids_flairseg.__version__}\n" in DOCKERFILE
+
+
+def test_the_image_runs_flairseg_as_nobody_special() -> None:
+    last = DOCKERFILE.rpartition("FROM ")[2]
+    assert 'ENTRYPOINT ["flairseg"]' in last
+    assert re.search(r"^USER [1-9]\d*:\d+$", last, re.MULTILINE)
+    assert not re.search(r"^RUN", last, re.MULTILINE)  # nothing but copies: no tool is left
+
+
+def test_what_the_recipe_copies_is_let_into_the_build() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
+        for source in sources.split():
+            assert (ROOT / source).exists()
+            assert source in allowed
+
+
+def test_the_check_runs_what_the_image_would_run() -> None:
+    """The check lays out the environment by itself; it must be that of the Dockerfile."""
+    enter = (ROOT / "platforms" / "container" / "enter").read_text()
+    (block,) = re.findall(r"^ENV (PATH=(?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
+    for name, value in re.findall(r"(\w+)=(\S+)", block):
+        if name not in {"LANG", "HOME"}:  # conditions change them
+            assert f"{name}={value}" in enter
