@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bids_flairseg.group.agreement import Comparison
 from bids_flairseg.group.lesions import FOUND, PREDICTED, REFERENCE, LesionColumns
+from bids_flairseg.group.observations import reference_of
 from bids_flairseg.group.statistic import Statistic
 from bids_flairseg.measure.regions import REGIONS
 from bids_flairseg.measure.summaries import encode, mean_interval
@@ -64,7 +65,7 @@ def detection_statistics(comparisons: Iterable[Comparison]) -> Iterator[Statisti
     people: dict[tuple[str, str], list[str]] = {}
     for item in comparisons:
         if item.kind == "model" and item.outcome.numbers is not None:
-            reference = f"{item.reference}:{item.rater}" if item.rater else item.reference
+            reference = reference_of(item)
             found.setdefault((item.model, reference), []).append(item.outcome.numbers.lesions)
             people.setdefault((item.model, reference), []).append(item.entities["sub"])
     for (model, reference), own in found.items():

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from bids_flairseg.config import GroupConfig
 from bids_flairseg.errors import InputError
 from bids_flairseg.group.agreement import Comparison
-from bids_flairseg.group.compute import OK
-from bids_flairseg.group.observations import Observation
+from bids_flairseg.group.compute import OK, Job
+from bids_flairseg.group.observations import Observation, reference_of
+from bids_flairseg.group.pairs import read_pair
 from bids_flairseg.group.results import ScanResult
 from bids_flairseg.measure.arrays import bounding_box
 from bids_flairseg.preprocess.mask import open_mask
@@ -54,18 +55,18 @@ def draw_examples(
         One, or none where there is nothing to show or no FLAIR can be read.
     """
     results = {scan.name: scan for scan in scans}
-    files = {
-        (item.scan, item.model): item.job.references[0].path
+    jobs = {
+        (item.scan, item.model, reference_of(item)): item.job
         for item in comparisons
-        if item.job is not None and item.status == OK and len(item.job.references) == 1
+        if item.job is not None and item.status == OK
     }
     examples = []
     for group, place, item in _choose(own):
-        result, reference = results.get(item.scan), files.get((item.scan, item.model))
-        if result is None or reference is None:
+        result, job = results.get(item.scan), jobs.get((item.scan, item.model, item.reference))
+        if result is None or job is None:
             continue
         try:
-            slices = _slices(_flair(config.dataset.bids_dir, result), result.paths.mask, reference)
+            slices = _slices(_flair(config.dataset.bids_dir, result), job)
         except _BROKEN as error:
             LOGGER.warning("no picture of %s (%s)", item.scan, error)
             continue
@@ -75,7 +76,7 @@ def draw_examples(
     caption = (
         f"{own[0].model} (blue) and {own[0].reference} (orange) on the axial slice with most "
         "reference lesion, for the scans with the lowest, the median and the highest Dice of "
-        f"each group; left is left. n = {len(own)} scans. No test."
+        f"each group; left (L) is left. n = {len(own)} scans. No test."
     )
     return [overlay_chart(("Examples", caption), examples)]
 
@@ -104,17 +105,18 @@ def _flair(bids_dir: Path, result: ScanResult) -> Path:
 
 
 def _slices(
-    flair: Path, predicted: Path, reference: Path
+    flair: Path, job: Job
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_], NDArray[np.bool_], float]:
     """Read the axial slice with most lesion of three images, and its pixels' aspect."""
-    images = [nib.as_closest_canonical(open_mask(path)) for path in (flair, predicted, reference)]
-    masks = [np.asanyarray(i.dataobj).reshape(i.shape[:3]) > 0 for i in images[1:]]
+    grid, found, true = read_pair(job.predicted, job.references)
+    drawn = [nib.Nifti1Image(mask.astype(np.uint8), grid.affine) for mask in (found, true)]
+    images = [nib.as_closest_canonical(image) for image in (open_mask(flair), *drawn)]
+    data, *masks = (np.asanyarray(image.dataobj).reshape(image.shape[:3]) for image in images)
     amount = masks[1].sum(axis=(0, 1)) * masks[1].size + masks[0].sum(axis=(0, 1))
     place = int(np.argmax(amount))
-    data = np.asanyarray(images[0].dataobj).reshape(images[0].shape[:3])
     # rows from front to back, columns from the patient's left: left is left
     shown = data[:, :, place] > np.percentile(data[:, :, place], 5)
     part = (*(bounding_box(shown[..., None], margin=(4, 4, 0)) or (slice(None),) * 3)[:2], place)
     cut = [np.asarray(volume[part][:, ::-1]).T for volume in (data, *masks)]
     zooms = images[0].header.get_zooms()
-    return cut[0].astype(np.float32), cut[1], cut[2], float(zooms[1] / zooms[0])
+    return cut[0].astype(np.float32), cut[1] > 0, cut[2] > 0, float(zooms[1] / zooms[0])

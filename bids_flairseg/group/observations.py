@@ -265,13 +265,18 @@ def observe_pairs(
                 scan=who["scan"],
                 participant=who["participant_id"],
                 model=item.model,
-                reference=f"{item.reference}:{item.rater}" if item.rater else item.reference,
+                reference=reference_of(item),
                 kind=item.kind,
                 values=values,
                 groups=own,
             )
         )
     return found
+
+
+def reference_of(item: Comparison) -> str:
+    """Name the reference of a pair, its rater after a colon."""
+    return f"{item.reference}:{item.rater}" if item.rater else item.reference
 
 
 def factors_of(observations: Sequence[Observation], asked: Sequence[str]) -> list[str]:

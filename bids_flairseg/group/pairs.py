@@ -74,10 +74,7 @@ def compare_files(
     InputError
         A file cannot be read, or is no mask.
     """
-    image = open_mask(predicted.path)
-    found = _read(image, predicted)
-    marked = [_on_grid(image, reference) for reference in references]
-    true = marked[0] if len(marked) == 1 else np.sum(marked, axis=0) * 2 > len(marked)
+    image, found, true = read_pair(predicted, references)
     voxel_ml = voxel_volume_ml(image.affine)
     box = bounding_box(found | true)
     if box is not None:  # the rest is empty in both
@@ -90,6 +87,39 @@ def compare_files(
     )
     regions = _regions(numbered, box, detection.predicted) if numbered and box else []
     return PairNumbers(values, LesionColumns.of(detection, regions))
+
+
+def read_pair(
+    predicted: Mask, references: Sequence[Mask]
+) -> tuple[nib.Nifti1Image, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Read a prediction, and what more than half of the references have, on its grid.
+
+    Parameters
+    ----------
+    predicted : Mask
+        The prediction.
+    references : sequence of Mask
+        One or more.
+
+    Returns
+    -------
+    Nifti1Image
+        The prediction's image, for its grid.
+    ndarray of bool, ndarray of bool
+        Both masks, of its shape.
+
+    Raises
+    ------
+    GridError
+        The grids differ.
+    InputError
+        A file cannot be read, or is no mask.
+    """
+    image = open_mask(predicted.path)
+    found = _read(image, predicted)
+    marked = [_on_grid(image, reference) for reference in references]
+    true = marked[0] if len(marked) == 1 else np.sum(marked, axis=0) * 2 > len(marked)
+    return image, found, np.asarray(true, dtype=bool)
 
 
 def _values(

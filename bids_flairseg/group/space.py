@@ -183,7 +183,7 @@ def _weights(kept: Sequence[tuple[ScanResult, Place]]) -> list[float]:
 def _register(pool: Executor, scans: Sequence[ScanResult], cache: Path) -> Iterator[Place]:
     """Yield where each scan lies; what is found goes to the cache at once."""
     known = _read_cache(cache)
-    keys = [repr((_VERSION, *stamp(scan.paths.preprocessed))) for scan in scans]
+    keys = [place_key(scan.paths.preprocessed) for scan in scans]
     new = [s.paths.preprocessed for s, key in zip(scans, keys, strict=True) if key not in known]
     LOGGER.info(
         "standard space: registering %d scans, %d are known", len(new), len(scans) - len(new)
@@ -194,11 +194,16 @@ def _register(pool: Executor, scans: Sequence[ScanResult], cache: Path) -> Itera
             for key in keys:
                 if key not in known:
                     known[key] = next(found)
-                    file.write(_line(key, known[key]))
+                    file.write(place_line(key, known[key]))
                     file.flush()
                 yield known[key]
     except OSError as error:
         raise as_output_error(error, cache) from error
+
+
+def place_key(path: Path) -> str:
+    """Name a preprocessed image in the cache; another size, time or place is another image."""
+    return repr((_VERSION, *stamp(path)))
 
 
 def _place(path: Path) -> Place:
@@ -218,7 +223,8 @@ def _add(jobs: Sequence[tuple[Path, NDArray[np.float64], float]]) -> NDArray[np.
     return total
 
 
-def _line(key: str, place: Place) -> str:
+def place_line(key: str, place: Place) -> str:
+    """Return the line of the cache for one image."""
     affine = None if place.affine is None else place.affine.tolist()
     content = {"key": key, "affine": affine, "overlap": place.overlap, "reason": place.reason}
     return json.dumps(content) + "\n"

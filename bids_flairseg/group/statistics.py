@@ -153,7 +153,8 @@ def _with_overlap(row: Statistic, groups: Sequence[Sequence[Observation]]) -> St
     shared = sum(map(len, people)) - len(set().union(*people))
     if not shared:
         return row
-    said = f"{row.conditions}; not independent: {shared} participants in more than one group"
+    who = f"{shared} participant{'' if shared == 1 else 's'}"
+    said = f"{row.conditions}; not independent: {who} in more than one group"
     return replace(row, conditions=said)
 
 

@@ -60,9 +60,15 @@ def volume_statistics(models: Sequence[Observation], seed: int = 0) -> Iterator[
         base = replace(base, participants_a=len(set(names)))
         ends = coefficient_intervals(predicted, true, codes, seed=seed)
         one, other = (per_cluster(values, names)[0] for values in (predicted, true))
+        repeated = one.size < len(own)
+        of_means = (
+            coefficient_intervals(one, other, encode(None, one.size), seed=seed)
+            if repeated
+            else ends
+        )
         for result in (spearman(one, other), pearson(one, other)):
             row = with_test(replace(base, factor="correlation"), result, own)
-            yield _with_interval(row, ends[result.test])
+            yield _with_interval(row, of_means[result.test])
         for name, value in (
             (LIN, lin_concordance(predicted, true)),
             (ICC, icc(np.stack([predicted, true], axis=1))),

@@ -61,6 +61,11 @@ def spread_in_words(row: Statistic, digits: int = 2) -> str:
     return f"{row.median_a:.{digits}f} (IQR, {row.q1_a:.{digits}f}\N{EN DASH}{row.q3_a:.{digits}f})"
 
 
+def _signed(value: float | None, digits: int) -> str:
+    """Print a number with its sign, as typesetters do."""
+    return f"{value or 0.0:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
 def test_in_words(row: Statistic) -> str:
     """Print a test with its p, the corrected one where it differs.
 
@@ -87,6 +92,9 @@ test_in_words.__test__ = False  # type: ignore[attr-defined]  # no test case of 
 def results_paragraphs(statistics: Sequence[Statistic]) -> list[str]:
     """Write the results of a paper.
 
+    All is said of one reference, the consensus of the raters where there is one, and groups are
+    compared for the first model: with several models and raters, the rest is for the table.
+
     Parameters
     ----------
     statistics : sequence of Statistic
@@ -97,15 +105,18 @@ def results_paragraphs(statistics: Sequence[Statistic]) -> list[str]:
     list of str
         Paragraphs to paste; empty where there is nothing to say.
     """
+    main, model = _choose(statistics)
+    own = [row for row in statistics if row.reference in (main, "raters", "")]
     parts = [
         _volumes(statistics),
-        _agreement(statistics),
-        _detection(statistics),
-        _models(statistics),
+        _agreement(own, main) + _raters_alone(statistics),
+        _detection(own),
+        _models(own),
         _raters(statistics),
-        _concordance(statistics),
-        _factors(statistics),
+        _concordance(own),
+        _factors([row for row in own if row.model == model]),
         _repeats(statistics),
+        _rest(statistics, main),
     ]
     return [" ".join(sentences) for sentences in parts if sentences]
 
@@ -118,6 +129,21 @@ def _many(count: int | None, word: str) -> str:
     return f"{count} {word}" + ("" if count == 1 else "s")
 
 
+def _choose(statistics: Sequence[Statistic]) -> tuple[str, str]:
+    """Choose the reference and the model that are spoken of."""
+    all_rows = _pick(statistics, analysis="summary", metric="dice")
+    rows = [row for row in all_rows if not _is_rater(row, all_rows)]
+    if not rows:
+        return "", ""
+    best = max(rows, key=lambda row: (row.reference == "consensus", row.n_a or 0))
+    return best.reference, rows[0].model
+
+
+def _is_rater(row: Statistic, rows: Sequence[Statistic]) -> bool:
+    """Tell whether a row compares two raters: its model is somebody's reference."""
+    return row.model in {other.reference for other in rows} or ":" in row.model
+
+
 def _volumes(statistics: Sequence[Statistic]) -> list[str]:
     return [
         f"In {_many(row.n_a, 'scan')} of {_many(row.participants_a, 'participant')}, the median "
@@ -126,48 +152,51 @@ def _volumes(statistics: Sequence[Statistic]) -> list[str]:
     ]
 
 
-def _agreement(statistics: Sequence[Statistic]) -> list[str]:
+def _dice(row: Statistic) -> str:
+    text = f"{spread_in_words(row)} in {_many(row.n_a, 'scan')}"
+    if row.mean_low_a is not None and row.mean_high_a is not None:
+        text += f" (mean, {row.mean_a:.2f}; 95% CI: {row.mean_low_a:.2f}, {row.mean_high_a:.2f})"
+    return text
+
+
+def _agreement(own: Sequence[Statistic], main: str) -> list[str]:
+    rows = _pick(own, analysis="summary", metric="dice", reference=main)
+    rows = [row for row in rows if not _is_rater(row, rows)]
+    if not rows:
+        return []
+    several = [f"{_dice(row)} for model {row.model}" for row in rows]
+    if len(several) > 1:
+        return [f"The median Dice score against {main} was {'; '.join(several)}."]
+    return [f"The median Dice score of model {rows[0].model} against {main} was {_dice(rows[0])}."]
+
+
+def _raters_alone(statistics: Sequence[Statistic]) -> list[str]:
+    rows = _pick(statistics, analysis="summary", metric="dice")
+    return [
+        f"The median Dice score of rater {row.model} against {row.reference} was {_dice(row)}."
+        for row in rows
+        if _is_rater(row, rows)
+    ]
+
+
+def _detection(own: Sequence[Statistic]) -> list[str]:
     sentences = []
-    own = _pick(statistics, analysis="summary", metric="dice")
-    references = {row.reference for row in own}
-    for row in own:
-        who = "rater" if row.model in references or ":" in row.model else "model"
-        interval = ""
-        if row.mean_low_a is not None and row.mean_high_a is not None:
-            interval = (
-                f" (mean, {row.mean_a:.2f}; 95% CI: {row.mean_low_a:.2f}, {row.mean_high_a:.2f})"
-            )
-        sentences.append(
-            f"The median Dice score of {who} {row.model} against reference {row.reference} was "
-            f"{spread_in_words(row)} in {_many(row.n_a, 'scan')}{interval}."
+    rows = _pick(own, analysis="summary", metric="lesion_f1_any")
+    for row in rows:
+        if _is_rater(row, rows):
+            continue
+        text = (
+            f"Lesion by lesion (found: any shared voxel), the median F1 score of model {row.model} "
+            f"was {spread_in_words(row)}"
         )
+        for distance in _pick(own, analysis="summary", metric="hausdorff95_mm", model=row.model):
+            text += f"; its median 95% Hausdorff distance was {spread_in_words(distance, 1)} mm"
+        sentences.append(text + ".")
     return sentences
 
 
-def _detection(statistics: Sequence[Statistic]) -> list[str]:
-    sentences = []
-    for row in _pick(statistics, analysis="summary", metric="lesion_f1_any"):
-        (distance,) = _pick(
-            statistics,
-            analysis="summary",
-            metric="hausdorff95_mm",
-            model=row.model,
-            reference=row.reference,
-        ) or (None,)
-        sentences.append(
-            f"Lesion by lesion, the median F1 score of model {row.model} against "
-            f"reference {row.reference} was {spread_in_words(row)} (found: any shared voxel)"
-            + (
-                f"; the median 95% Hausdorff distance was {spread_in_words(distance, 1)} mm."
-                if distance
-                else "."
-            )
-        )
-    return sentences
-
-
-def _models(statistics: Sequence[Statistic]) -> list[str]:
-    return [compare_in_words(row) for row in _pick(statistics, analysis="paired") if row.n_a]
+def _models(own: Sequence[Statistic]) -> list[str]:
+    return [compare_in_words(row) for row in _pick(own, analysis="paired") if row.n_a]
 
 
 def compare_in_words(row: Statistic) -> str:
@@ -184,10 +213,10 @@ def compare_in_words(row: Statistic) -> str:
         One sentence.
     """
     p = row.p_holm if row.p_holm is not None else row.p
-    gap = row.difference or 0.0
     interval = ""
     if row.difference_low is not None and row.difference_high is not None:
-        interval = f", 95% CI: {row.difference_low:+.3f}, {row.difference_high:+.3f}"
+        low, high = _signed(row.difference_low, 3), _signed(row.difference_high, 3)
+        interval = f", 95% CI: {low}, {high}"
     if p is None or math.isnan(p):
         verdict = "could not be tested against"
     elif p >= ALPHA:
@@ -195,21 +224,23 @@ def compare_in_words(row: Statistic) -> str:
     else:
         verdict = "agreed better than" if (row.effect or 0) > 0 else "agreed less well than"
     return (
-        f"Model {row.group_a} {verdict} model {row.group_b} with reference {row.reference} "
+        f"Model {row.group_a} {verdict} model {row.group_b} with {row.reference} "
         f"(median Dice {row.median_a or 0:.2f} vs {row.median_b or 0:.2f} in "
-        f"{_many(row.n_a, 'scan')}; mean difference {gap:+.3f}{interval}; {test_in_words(row)})."
+        f"{_many(row.n_a, 'scan')}; mean difference {_signed(row.difference, 3)}{interval}; "
+        f"{test_in_words(row)})."
     )
 
 
 def _raters(statistics: Sequence[Statistic]) -> list[str]:
     sentences = []
     for row in _pick(statistics, analysis="non-inferiority"):
-        good = row.p is not None and row.p < ALPHA
+        good = row.p is not None and row.p < ALPHA / 2
+        said = "did" if good else "could not be shown to do"
         sentences.append(
-            f"Model {row.model} agreed with the raters (median Dice {row.median_a or 0:.2f}) "
-            f"{'no worse than' if good else 'not shown to be no worse than'} the raters among "
-            f"each other (median {row.median_b or 0:.2f}; {row.conditions.split(';')[0]}; "
-            f"one-sided {p_in_words(row.p)})."
+            f"Model {row.model} {said} no worse against the raters (median Dice "
+            f"{row.median_a or 0:.2f}) than they did against each other ({row.median_b or 0:.2f}) "
+            f"by a margin of {row.conditions.split(';')[0].removeprefix('margin ')} (one-sided "
+            f"{p_in_words(row.p)}, significant below .025)."
         )
     return sentences
 
@@ -225,16 +256,16 @@ def _concordance(statistics: Sequence[Statistic]) -> list[str]:
         if rho.effect is None or math.isnan(rho.effect):
             continue
         text = (
-            f"Volumes of model {model} and reference {reference} correlated with "
+            f"Volumes of model {model} and {reference} correlated with "
             f"Spearman r = {rho.effect:.2f} ({_interval(rho)}{p_in_words(rho.p)}) and Pearson r = "
             f"{r.effect or 0:.2f} ({_interval(r)}{p_in_words(r.p)}); Lin's concordance was "
             f"{limits[_LIN] or 0:.2f}"
         )
         if limits.get("bias") is not None:
             text += (
-                f" and the mean difference {limits['bias']:+.2f} ml (limits of agreement, "
-                f"{limits['lower limit of agreement']:+.2f} to "
-                f"{limits['upper limit of agreement']:+.2f} ml)"
+                f" and the mean difference {_signed(limits['bias'], 2)} ml (limits of agreement, "
+                f"{_signed(limits['lower limit of agreement'], 2)} to "
+                f"{_signed(limits['upper limit of agreement'], 2)} ml)"
             )
         sentences.append(text + ".")
     return sentences
@@ -247,26 +278,35 @@ def _interval(row: Statistic) -> str:
     return f"95% CI: {row.difference_low:.2f}, {row.difference_high:.2f}; "
 
 
-def _factors(statistics: Sequence[Statistic]) -> list[str]:
-    sentences = []
-    for row in statistics:
-        if row.analysis not in ("unpaired", "correlation") or row.metric != "dice":
-            continue
-        if row.analysis == "correlation":
-            between = f"with {FACTOR_WORDS.get(row.factor, row.factor)}"
+def _factors(own: Sequence[Statistic]) -> list[str]:
+    differing, alike = [], []
+    rows = [row for row in own if row.analysis in ("unpaired", "correlation")]
+    for row in (row for row in rows if row.metric == "dice"):
+        what = FACTOR_WORDS.get(row.factor, row.factor)
+        groups = f", {row.group_a} vs {row.group_b}" if row.group_b else ""
+        said = f"({test_in_words(row)}; {row.effect_name} = {_signed(row.effect, 2)})"
+        verb = "changed with" if row.analysis == "correlation" else "differed by"
+        if row.p_holm is not None and row.p_holm < ALPHA:
+            text = (
+                f"Dice of model {row.model} against {row.reference} {verb} {what}{groups} {said}."
+            )
+            differing.append(text)
         else:
-            between = f"between groups of {FACTOR_WORDS.get(row.factor, row.factor)}"
-            if row.group_b:
-                between += f" ({row.group_a} vs {row.group_b})"
-        p = row.p_holm
-        verdict = "differed" if p is not None and p < ALPHA else "did not differ detectably"
-        if row.analysis == "correlation":
-            verdict = "changed" if verdict == "differed" else "did not change detectably"
-        sentences.append(
-            f"Dice of model {row.model} against reference {row.reference} {verdict} {between} "
-            f"({test_in_words(row)}; {row.effect_name} = {row.effect or 0:.2f})."
-        )
-    return sentences
+            alike.append(f"{what}{groups} {said}")
+    if alike:
+        whose = f"Dice of model {rows[0].model} against {rows[0].reference}"
+        differing.append(f"{whose} did not differ detectably by {'; '.join(alike)}.")
+    return differing
+
+
+def _rest(statistics: Sequence[Statistic], main: str) -> list[str]:
+    """Say where the other references are."""
+    rows = _pick(statistics, analysis="summary", metric="dice")
+    others = {row.reference for row in rows if not _is_rater(row, rows)} - {main}
+    if not others:
+        return []
+    names = ", ".join(sorted(others))
+    return [f"The same numbers against {names} are in group_statistics.tsv."]
 
 
 def _repeats(statistics: Sequence[Statistic]) -> list[str]:

@@ -96,7 +96,7 @@ def atlas_chart(words: tuple[str, str], atlas: Atlas) -> Chart:
             panel.set_axis_off()
             panel.imshow(upright(atlas.template, level)[box], cmap="gray", vmin=0, vmax=1)
             shares = upright(atlas.shares, level)[box]
-            visible = np.ma.masked_less(100 * shares, 100 * _FAINT * highest)
+            visible = np.where(shares < _FAINT * highest, np.nan, 100 * shares)  # NaN: not drawn
             shown = panel.imshow(visible, cmap="inferno", vmin=0, vmax=100 * highest)
             _label(panel, height)
         bar = figure.colorbar(shown, ax=axes, shrink=0.8, aspect=30, pad=0.02)

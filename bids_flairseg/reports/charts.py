@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ MOST_POINTS = 400
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _POINTS = "points-"
+# Letters of a group's label on one line.
+_LINE = 14
 _INK, _GREY = "#1a222e", "#8a94a3"
 
 
@@ -248,8 +251,9 @@ def draw_groups(axes: Axes, series: Sequence[Series], first: int) -> list[tuple[
         box = Rectangle((place - 0.32, low), 0.64, high - low, facecolor=colour, alpha=0.16)
         axes.add_patch(box)
         axes.hlines(middle, place - 0.32, place + 0.32, colors=_INK, linewidth=1.6, zorder=4)
-    labels = [f"{_short(group.label)}\nn = {len(group.values)}" for group in series]
-    turned = len(series) > 5 or any(len(group.label) > 14 for group in series)
+    words = ["\n".join(textwrap.wrap(_short(group.label), _LINE)) for group in series]
+    labels = [f"{w}\nn = {len(group.values)}" for w, group in zip(words, series, strict=True)]
+    turned = len(series) > 5 or any(len(line) > _LINE for w in words for line in w.splitlines())
     axes.set_xticks(
         range(len(series)),
         labels,

@@ -154,6 +154,7 @@ def render_group(page: GroupPage) -> str:
     volumes = {row["scan"]: float(row["lesion_volume_ml"]) for row in page.rows}
     counts = [row.get("lesion_count", "n/a") for row in page.rows]
     compared = [row for row in page.comparisons if row["status"] == "ok"]
+    raters = summarise(compared)
     return render(
         "group.html.j2",
         dataset=page.dataset,
@@ -169,7 +170,8 @@ def render_group(page: GroupPage) -> str:
         scans=[_scan_row(row, page) for row in page.rows],
         hints=any(row.get("warnings", "n/a") != "n/a" for row in page.rows),
         compared=[(row, _agreement_cells(row)) for row in compared],
-        raters=summarise(compared),
+        raters=raters,
+        headline=_headline(raters),
         failed=[row for row in page.comparisons if row["status"] not in ("ok", _UNPAIRED)],
         unpaired=[row for row in page.comparisons if row["status"] == _UNPAIRED],
         paragraphs=page.paragraphs,
@@ -244,6 +246,14 @@ def summarise(compared: Sequence[Row]) -> list[RaterSummary]:
         if dice and difference:
             summaries.append(RaterSummary(*key, dice, difference))
     return summaries
+
+
+def _headline(raters: Sequence[RaterSummary]) -> RaterSummary | None:
+    """Choose what the first lines say: our model against the consensus, or most scans."""
+    own = [rater for rater in raters if rater.model == raters[0].model]
+    if not own:
+        return None
+    return max(own, key=lambda rater: (rater.reference == "consensus", rater.dice.n))
 
 
 def _scan_row(row: Row, page: GroupPage) -> dict[str, Any]:

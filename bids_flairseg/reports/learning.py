@@ -91,6 +91,15 @@ def learning_chart(
         for level in levels:
             _mean(axes, level, points)
         baseline(axes, points.target)
+        axes.annotate(
+            points.target_words.split(",")[0],
+            (1.0, points.target),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            fontsize=5.5,
+        )
         shade(axes, "Dice")
         axes.set_xlabel("Local training cases")
         axes.set_xticks(levels)

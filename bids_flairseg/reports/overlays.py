@@ -101,7 +101,17 @@ def _draw(axes: Axes, example: Example) -> None:
     for mask, colour in ((example.reference, COLOURS[5]), (example.predicted, COLOURS[4])):
         if mask.any() and not mask.all():
             axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.7)
-    label = f"{example.group}, {example.place}: {example.scan}, Dice {example.dice:.2f}"
-    axes.set_title(
-        label if len(label) <= 52 else label[:51] + "\N{HORIZONTAL ELLIPSIS}", fontsize=6, pad=3
-    )
+    side: dict[str, Any] = {
+        "color": "white",
+        "fontsize": 6,
+        "transform": axes.transAxes,
+        "va": "top",
+    }
+    axes.text(0.02, 0.98, "L", ha="left", **side)
+    axes.text(0.98, 0.98, "R", ha="right", **side)
+    first = f"{_short(example.group, 28)}, {example.place}: Dice {example.dice:.2f}"
+    axes.set_title(f"{first}\n{_short(example.scan, 44)}", fontsize=6, pad=3)
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -31,7 +31,7 @@ def test_the_command_line_knows_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for words in script["commands"]([2, 4], more=["--nprocs", "2"]):
-        for folder in words[1:3]:
+        for folder in [*words[1:3], *(word.split("=")[1] for word in words if "=" in word)]:
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         parsed = parse_arguments(words[1:])
         assert parsed.analysis_level == words[3]

@@ -13,9 +13,8 @@ import pytest
 from bids_flairseg.bids.outputs import ScanPaths
 from bids_flairseg.cli import group_config
 from bids_flairseg.config import DatasetConfig, GroupConfig
-from bids_flairseg.group import space
 from bids_flairseg.group.run import write_group
-from bids_flairseg.group.space import CACHE, FEWEST, MAP, Place
+from bids_flairseg.group.space import CACHE, FEWEST, MAP, Place, place_key, place_line
 from bids_flairseg.parser import parse_arguments
 from bids_flairseg.reports.atlas import HEIGHTS, Atlas, upright
 from tests.group.conftest import Finish, save
@@ -35,9 +34,8 @@ def spot(right_mm: float) -> np.ndarray:
 
 def known(dataset: DatasetConfig, paths: ScanPaths, place: Place) -> None:
     """Write into the cache where a scan lies."""
-    key = repr((space._VERSION, *space.stamp(paths.preprocessed)))
     with (dataset.output_dir / CACHE).open("a") as file:
-        file.write(space._line(key, place))
+        file.write(place_line(place_key(paths.preprocessed), place))
 
 
 @pytest.fixture
