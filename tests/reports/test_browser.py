@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import subprocess
@@ -13,8 +14,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_flairseg.group.review import Verdict, read_verdicts
 from bids_flairseg.reports.figures import draw_brain, draw_largest, draw_lesions
-from bids_flairseg.reports.group import GroupPage, render_group
+from bids_flairseg.reports.group import GroupPage, Review, render_group
 from bids_flairseg.reports.participant import write_participant_report
 from bids_flairseg.reports.records import Figures, ScanReport, Settings
 from tests.reports.heads import make_head
@@ -38,6 +40,18 @@ document.body.dataset.arrows = [0, 1, 2].map((clicks) => {
   const arrow = getComputedStyle(button, "::after").content.codePointAt(1).toString(16);
   return arrow + ":" + document.querySelector("tbody tr[data-lesion]").dataset.lesion;
 }).join(" ");
+</script>"""
+
+# Rejects the first scan with a note, exports, and notes what would be downloaded.
+EXPORT = """<script>
+const card = document.querySelector(".suspect");
+card.querySelector("select").value = "reject";
+card.querySelector("input").value = "moved\\t<b>much</b>";
+card.querySelector("select").dispatchEvent(new Event("change"));
+HTMLAnchorElement.prototype.click = () => {};
+window.Blob = class { constructor(parts) { document.body.dataset.exported = parts.join(""); } };
+URL.createObjectURL = () => "#";
+document.getElementById("export-verdicts").click();
 </script>"""
 
 Browse = Callable[[Path], tuple[str, list[str]]]
@@ -152,3 +166,27 @@ def test_sorting_shows_its_direction(browse: Browse, pages: dict[str, Path]) -> 
     elements, console = browse(page)
     assert console == []
     assert 'data-arrows="2195:1 2191:14 2193:1"' in elements
+
+
+def test_verdicts_are_exported_as_the_next_run_reads_them(browse: Browse, tmp_path: Path) -> None:
+    rows = [
+        {"participant_id": f"sub-{i}", "session_id": "n/a", "scan": f"sub-{i}"}
+        | {"lesion_volume_ml": str(i), "lesion_count": "2"}
+        for i in range(3)
+    ]
+    review = [Review(f"sub-{i}", "", 3.0 - i, ("odd",)) for i in (2, 0)]
+    kept = [("sub-0", "accept", "seen & good")]
+    text = render_group(GroupPage("Tiny heads", rows, review=review, verdicts=kept))
+    page = tmp_path / "group.html"
+    text = re.sub(r"<meta http-equiv=[^>]+>", "", text)
+    page.write_text(text.replace("</body>", EXPORT + "</body>"), encoding="utf-8")
+    elements, console = browse(page)
+    assert console == []
+    (exported,) = re.findall(r'data-exported="([^"]*)"', elements)
+    (tmp_path / "group_verdicts.tsv").write_text(html.unescape(exported), encoding="utf-8")
+    verdicts, problems = read_verdicts(tmp_path, ["sub-0", "sub-1", "sub-2"])
+    assert verdicts == {
+        "sub-0": Verdict("accept", "seen & good"),
+        "sub-2": Verdict("reject", "moved <b>much</b>"),
+    }
+    assert [problem.kind for problem in problems] == ["rejected"]
