@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from bids_flairseg.measure.concordance import icc, lin_concordance
-from bids_flairseg.measure.summaries import Interval, bootstrap
+from bids_flairseg.measure.summaries import Interval, draw_clusters, interval_of
 
 SPEARMAN, PEARSON, LIN, ICC = "Spearman", "Pearson", "Lin's concordance", "ICC(2,1)"
 BIAS, LOWER, UPPER = "bias", "lower limit of agreement", "upper limit of agreement"
-
-
-def _pearson(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    a, b = one - one.mean(), other - other.mean()
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size > 0 else float("nan")
-
-
-def _limit(sign: float) -> Callable[[NDArray[np.float64], NDArray[np.float64]], float]:
-    def of(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-        gap = one - other
-        return float(gap.mean() + sign * 1.96 * gap.std(ddof=1))
-
-    return of
-
-
-_OF: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]] = {
-    SPEARMAN: lambda one, other: _pearson(rankdata(one), rankdata(other)),
-    PEARSON: _pearson,
-    LIN: lin_concordance,
-    ICC: lambda one, other: icc(np.stack([one, other], axis=1)),
-    BIAS: lambda one, other: float((one - other).mean()),
-    LOWER: _limit(-1.0),
-    UPPER: _limit(1.0),
-}
 
 
 def coefficient_intervals(
@@ -62,14 +34,54 @@ def coefficient_intervals(
     dict of str to (Interval or None)
         By name; None for fewer than three participants, or where most resamples give nothing.
     """
-    table = np.stack([np.asarray(first, dtype=float), np.asarray(second, dtype=float)], axis=1)
+    names = (SPEARMAN, PEARSON, LIN, ICC, BIAS, LOWER, UPPER)
     if not codes.size or codes.max() < 2:
-        return dict.fromkeys(_OF)
-    return dict(
-        zip(_OF, bootstrap(table, _all_of, codes=codes, seed=seed, width=len(_OF)), strict=True)
-    )
+        return dict.fromkeys(names)
+    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    shift = float(one.mean())  # far from 0, squares would lose digits
+    one, other = one - shift, other - shift
+    columns = (np.ones_like(one), one, other, one**2, other**2, one * other)
+    sums = np.stack([np.bincount(codes, weights=column) for column in columns], axis=1)
+    found: list[NDArray[np.float64]] = []
+    for drawn in draw_clusters(len(sums), seed=seed):
+        ranks = np.array([_spearman(one, other, times[codes]) for times in drawn])
+        found.append(np.vstack([ranks, _from_sums((drawn.astype(np.float64) @ sums).T)]))
+    return dict(zip(names, map(interval_of, np.hstack(found)), strict=True))
 
 
-def _all_of(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    one, other = table[:, 0].copy(), table[:, 1].copy()
-    return np.array([of(one, other) for of in _OF.values()])
+def _spearman(
+    one: NDArray[np.float64], other: NDArray[np.float64], times: NDArray[np.int64]
+) -> float:
+    """Return the rank correlation of scans that are drawn so many times each."""
+    a, b = (rankdata(np.repeat(values, times)) for values in (one, other))
+    a, b = a - a.mean(), b - b.mean()
+    size = float((a @ a) * (b @ b))
+    return float(a @ b) / size**0.5 if size > 0 else float("nan")
+
+
+def _from_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute all other coefficients of every resample from its sums.
+
+    Parameters
+    ----------
+    sums : ndarray, shape (6, resamples)
+        Count, sums of both measurements, of their squares, and of their product.
+
+    Returns
+    -------
+    ndarray, shape (6, resamples)
+        Pearson's r, Lin's concordance, ICC(2,1), bias and both limits.
+    """
+    n, x, y, xx, yy, xy = sums
+    gap = (x - y) / n
+    var_x, var_y, shared = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2, xy / n - x * y / n**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pearson = shared / np.sqrt(var_x * var_y)
+        lin = 2 * shared / (var_x + var_y + gap**2)
+        # mean squares between cases, between measurements, and the rest
+        scale = n / (2 * (n - 1))
+        cases, rest = scale * (var_x + var_y + 2 * shared), scale * (var_x + var_y - 2 * shared)
+        sides = n * gap**2 / 2
+        icc = (cases - rest) / (cases + rest + 2 * (sides - rest) / n)
+        reach = 1.96 * np.sqrt(np.maximum(2 * rest, 0))
+    return np.stack([pearson, lin, icc, gap, gap - reach, gap + reach])

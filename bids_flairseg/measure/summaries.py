@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,45 +139,27 @@ def mean_interval(
     return Interval(float(low), float(high))
 
 
-def bootstrap(
-    table: NDArray[np.float64],
-    statistics: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    *,
-    codes: NDArray[np.int64],
-    width: int,
-    seed: int = 0,
-) -> list[Interval | None]:
-    """Return the 95 % intervals of some statistics of rows, drawing whole participants.
+def draw_clusters(people: int, *, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Draw participants with replacement, as often as a bootstrap needs.
 
     Parameters
     ----------
-    table : ndarray of float, shape (n, k)
-        One row per scan.
-    statistics : callable
-        From rows (m, k) to numbers (width,); NaN where one cannot be computed.
-    codes : ndarray of int, shape (n,)
-        Participant of each row, as `encode` numbers them.
-    width : int
-        How many statistics.
+    people : int
+        How many there are.
     seed : int
-        Same seed, same result.
+        Same seed, same draws.
 
-    Returns
-    -------
-    list of (Interval or None)
-        None where fewer than half of the resamples give a number.
+    Yields
+    ------
+    ndarray of int, shape (rows, people)
+        How often each participant was drawn; a row for each resample, in parts.
     """
-    people = int(codes.max()) + 1
-    order = np.argsort(codes, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
     random = np.random.default_rng(seed)
     resamples = RESAMPLES if people < _MANY else RESAMPLES // 4
-    found = np.full((resamples, width), np.nan)
-    for turn in range(resamples):
-        drawn = random.integers(0, people, people)
-        rows = order[drawn] if people == codes.size else np.concatenate([members[i] for i in drawn])
-        found[turn] = statistics(table[rows])
-    return [interval_of(column) for column in found.T]
+    rows = max(1, _PART // people)
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        yield random.multinomial(people, np.full(people, 1 / people), size)
 
 
 def interval_of(found: NDArray[np.float64]) -> Interval | None:

@@ -14,6 +14,7 @@ from bids_flairseg.measure.coefficients import (
     PEARSON,
     SPEARMAN,
     UPPER,
+    _from_sums,
     coefficient_intervals,
 )
 from bids_flairseg.measure.concordance import bland_altman, icc, lin_concordance
@@ -60,19 +61,36 @@ def test_every_coefficient_lies_in_its_interval(pairs: tuple[np.ndarray, np.ndar
 
 
 def test_copies_of_a_participant_tell_no_more(pairs: tuple[np.ndarray, np.ndarray]) -> None:
-    few = [side[:30] for side in pairs]
-    copied = [np.repeat(side, 6) for side in few]
-    alone = coefficient_intervals(*few, np.arange(30))
-    together = coefficient_intervals(*copied, np.repeat(np.arange(30), 6))
-    naive = coefficient_intervals(*copied, np.arange(180))
+    one, other = pairs[0][:30], pairs[1][:30]
+    first, second = np.repeat(one, 6), np.repeat(other, 6)
+    alone = coefficient_intervals(one, other, np.arange(30))
+    together = coefficient_intervals(first, second, np.repeat(np.arange(30), 6))
+    naive = coefficient_intervals(first, second, np.arange(180))
     for name in (SPEARMAN, PEARSON, LIN, ICC, BIAS):
-        one, other, narrow = alone[name], together[name], naive[name]
-        assert one is not None
-        assert other is not None
+        own, same, narrow = alone[name], together[name], naive[name]
+        assert own is not None
+        assert same is not None
         assert narrow is not None
-        assert (other.low, other.high) == pytest.approx((one.low, one.high), abs=0.02), name
-        assert narrow.high - narrow.low < 0.7 * (one.high - one.low), name
+        assert (same.low, same.high) == pytest.approx((own.low, own.high), abs=0.02), name
+        assert narrow.high - narrow.low < 0.7 * (own.high - own.low), name
 
 
 def test_of_two_participants_nothing_is_said() -> None:
     assert set(coefficient_intervals([1, 2, 3], [1, 2, 3], np.array([0, 1, 1])).values()) == {None}
+
+
+def test_sums_give_what_the_coefficients_say(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    one, other = pairs
+    columns = (np.ones_like(one), one, other, one**2, other**2, one * other)
+    found = _from_sums(np.array([column.sum() for column in columns])[:, None])[:, 0]
+    altman = bland_altman(one, other)
+    assert altman is not None
+    expected = [
+        stats.pearsonr(one, other).statistic,
+        lin_concordance(one, other),
+        icc(np.stack(pairs, axis=1)),
+        altman.bias,
+        altman.lower,
+        altman.upper,
+    ]
+    assert found == pytest.approx(expected)

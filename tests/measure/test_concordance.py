@@ -14,7 +14,13 @@ from bids_flairseg.measure.concordance import (
     outliers,
     repeatability,
 )
-from bids_flairseg.measure.summaries import bootstrap, encode, interval_of, summarise
+from bids_flairseg.measure.summaries import (
+    RESAMPLES,
+    draw_clusters,
+    encode,
+    interval_of,
+    summarise,
+)
 
 # Peak expiratory flow by two meters, first readings: Bland and Altman 1986, table 1.
 WRIGHT = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
@@ -131,13 +137,10 @@ def test_repeated_scans_widen_the_interval() -> None:
     assert naive.high - naive.low < 0.5 * (alone.high - alone.low)
 
 
-def test_bootstrap_of_any_statistics() -> None:
-    table = np.random.default_rng(2).normal(5, 1, (50, 1))
-    middle, nothing = bootstrap(
-        table, lambda rows: np.array([np.median(rows), np.nan]), codes=np.arange(50), width=2
-    )
-    assert middle is not None
-    assert middle.low < np.median(table) < middle.high
-    assert nothing is None
+def test_a_bootstrap_draws_as_many_as_there_are() -> None:
+    drawn = np.concatenate(list(draw_clusters(50)))
+    assert drawn.shape == (RESAMPLES, 50)
+    assert set(drawn.sum(axis=1)) == {50}
+    assert drawn.mean(axis=0) == pytest.approx(np.ones(50), abs=0.15)
     assert interval_of(np.full(10, np.nan)) is None
     assert encode(["b", "a", "b"], 3).tolist() == [0, 1, 0]

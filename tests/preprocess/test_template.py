@@ -54,7 +54,7 @@ def test_a_spot_goes_where_the_affine_says_however_the_mask_is_stored(axes: str)
     turn = nib.orientations.ornt_transform(
         nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(axes)
     )
-    share = to_template(mask.as_reoriented(turn), np.linalg.inv(HEAD))
+    share = to_template(mask.as_reoriented(turn), np.asarray(np.linalg.inv(HEAD), np.float64))
     assert np.abs(centre_of(share) - SPOT).max() < 0.5
     volume = float(np.asarray(mask.dataobj).sum()) * abs(np.linalg.det(grid[:3, :3]))
     grown = volume / abs(np.linalg.det(HEAD[:3, :3]))
