@@ -42,6 +42,8 @@ def worker_variables(resources: ResourceConfig, cache: Path) -> Mapping[str, str
         "MPLBACKEND": "Agg",
         "TMPDIR": str(cache),  # /tmp and the current folder may be read-only
     }
+    # Nipype's plugins for clusters ask for it; batch jobs and containers may have none.
+    variables["LOGNAME"] = os.environ.get("LOGNAME") or os.environ.get("USER") or str(os.getuid())
     if resources.device == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = "-1"
     return variables

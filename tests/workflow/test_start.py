@@ -163,6 +163,16 @@ def test_worker_threads_and_caches(config: RunConfig, tmp_path: Path) -> None:
     assert worker_variables(cpu, tmp_path)["CUDA_VISIBLE_DEVICES"] == "-1"
 
 
+def test_plugins_for_clusters_find_the_name_that_they_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER"):
+        monkeypatch.delenv(name, raising=False)
+    assert worker_variables(ResourceConfig(), tmp_path)["LOGNAME"] == str(os.getuid())
+    monkeypatch.setenv("USER", "ada")
+    assert worker_variables(ResourceConfig(), tmp_path)["LOGNAME"] == "ada"
+
+
 def test_environment_is_put_back() -> None:
     before = dict(os.environ)
     with environment({"FLAIRSEG_A": "1", "PATH": "x"}):
