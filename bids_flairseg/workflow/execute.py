@@ -117,6 +117,12 @@ def execute(
         _write_graph(init_flairseg_wf(plan, scans[:1]))  # the branches are alike
     run_workflow(init_flairseg_wf(plan, scans), board, executor=executor, crew=crew)
     _note_results(plan, scans, board)
+    if executor.plugin.endswith(("Graph", "DAGMan")):
+        LOGGER.warning(
+            "%s submits all steps and does not wait for them: run the same command again once its "
+            "jobs have ended, for the pages and the summary",
+            executor.plugin,
+        )
 
 
 def run_workflow(workflow: Workflow, board: Board, *, executor: Executor, crew: Crew) -> None:
