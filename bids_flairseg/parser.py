@@ -9,7 +9,14 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bids_flairseg import __version__, config_file, run_options, training_options, values
+from bids_flairseg import (
+    __version__,
+    config_file,
+    group_options,
+    run_options,
+    training_options,
+    values,
+)
 from bids_flairseg.errors import MissingInputError, UsageError
 
 LOGGER = logging.getLogger(__name__)
@@ -89,7 +96,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     path = config_file.find_config(words)
     if path is not None and _ANSWERS.isdisjoint(words):
         words = config_file.complete(words, path, build_parser())
-    arguments = build_parser().parse_args(words)
+    try:
+        arguments = build_parser().parse_args(words)
+    except UsageError as error:
+        raise UsageError(f"{path}, or the command line: {error}" if path else f"{error}") from error
     _check_paths(arguments)
     if arguments.mode != "predict" and arguments.analysis_level != "participant":
         raise UsageError(f"--mode {arguments.mode} belongs to the participant level.")
@@ -155,7 +165,7 @@ def build_parser() -> Parser:
     training_options.add_training(parser)
     run_options.add_resources(parser)
     run_options.add_execution(parser)
-    _add_group(parser)
+    group_options.add_group(parser)
     return parser
 
 
@@ -297,58 +307,4 @@ def _add_segmentation(parser: Parser) -> None:
         default="auto",
         help="brain: the whole brain in one pass; windows: overlapping cubes, less memory; "
         "auto: one pass where memory allows it (default: %(default)s)",
-    )
-
-
-def _add_group(parser: Parser) -> None:
-    group = parser.add_argument_group("group level")
-    group.add_argument(
-        "--reference",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="which of -d NAME=PATH are references; the others are predictions to compare "
-        "(default: those that no known program has made)",
-    )
-    group.add_argument(
-        "--mask-names",
-        type=values.path,
-        metavar="FILE",
-        help="TOML file that says how masks are named in -d NAME=PATH: a table [NAME] with "
-        "pattern, labels, threshold, kind (default: BIDS names and those of known tools)",
-    )
-    group.add_argument(
-        "--group-by",
-        nargs="+",
-        default=[],
-        metavar="COLUMN",
-        help="columns of participants.tsv or attributes of the FLAIR's JSON file to compare "
-        "groups by (default: diagnosis, site, scanner and acquisition, as far as they are there)",
-    )
-    group.add_argument(
-        "--local-cases",
-        nargs="+",
-        type=values.named_count,
-        default=[],
-        metavar="NAME=K",
-        help="with how many of your own cases the model of -d NAME=PATH was trained, for the "
-        "learning curve (default: the number at the end of NAME)",
-    )
-    group.add_argument(
-        "--margin",
-        type=values.number(float, 0.0, 1.0),
-        default=0.05,
-        metavar="DICE",
-        help="how much less Dice still counts as no worse than a rater (default: %(default)s)",
-    )
-    group.add_argument(
-        "--lesion-map",
-        action="store_true",
-        help="also map how often lesions lie where, in standard space (each scan is registered "
-        "once, which takes some seconds)",
-    )
-    group.add_argument(
-        "--strict",
-        action="store_true",
-        help="fail if anything cannot be compared or a scan has no result",
     )

@@ -86,7 +86,7 @@ def test_folders_on_the_command_line_win_too(folder: Path) -> None:
         ("session_label = 'A'", InputError, "session_label: expected a list, found 'A'"),
         ("threshold = [1]", InputError, "threshold: expected a text or a number"),
         ("nprocs = true", InputError, "nprocs: expected a text or a number, found True"),
-        ("nprocs = 0", UsageError, "--nprocs"),
+        ("nprocs = 0", UsageError, r"run\.toml.*--nprocs"),
         ("[argument]", UsageError, "'argument'.*'arguments'"),
         ("[", InputError, "expected TOML"),
     ],
