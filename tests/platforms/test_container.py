@@ -54,7 +54,7 @@ def test_the_lock_files_serve_what_the_project_asks_for(variant: str) -> None:
     packages = pinned(ROOT / "locks" / f"{variant}.txt")
     for text in PROJECT["dependencies"]:
         wanted = Requirement(text)
-        name = canonicalize_name(wanted.name)
+        name: str = canonicalize_name(wanted.name)
         if (variant, name) == ("cpu", "tensorflow"):
             name = "tensorflow-cpu"
         versions = [str(each.specifier)[2:] for each, _ in packages.get(name, [])]

@@ -67,7 +67,7 @@ def test_an_old_driver_is_told_where_it_matters(  # noqa: PLR0917
             raise metadata.PackageNotFoundError(name)
         return "12.9"
 
-    monkeypatch.setattr(hardware.metadata, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
     with caplog.at_level(logging.WARNING):
         hardware.tell_of_driver(device, machine(tmp_path, driver=driver))
     assert ("the networks run on the processor" in caplog.text) is told
