@@ -181,17 +181,18 @@ def _raters_alone(statistics: Sequence[Statistic]) -> list[str]:
 
 def _detection(own: Sequence[Statistic]) -> list[str]:
     sentences = []
-    rows = _pick(own, analysis="summary", metric="lesion_f1_any")
-    for row in rows:
-        if _is_rater(row, rows):
-            continue
-        text = (
-            f"Lesion by lesion (found: any shared voxel), the median F1 score of model {row.model} "
-            f"was {spread_in_words(row)}"
-        )
-        for distance in _pick(own, analysis="summary", metric="hausdorff95_mm", model=row.model):
-            text += f"; its median 95% Hausdorff distance was {spread_in_words(distance, 1)} mm"
-        sentences.append(text + ".")
+    for metric, what, digits, unit in (
+        ("lesion_f1_any", "lesion by lesion (found: any shared voxel), the median F1 score", 2, ""),
+        ("hausdorff95_mm", "the median 95% Hausdorff distance", 1, " mm"),
+    ):
+        rows = _pick(own, analysis="summary", metric=metric)
+        said = [
+            f"{spread_in_words(row, digits)}{unit} for model {row.model}"
+            for row in rows
+            if not _is_rater(row, rows)
+        ]
+        if said:
+            sentences.append(f"{what[0].upper()}{what[1:]} was {'; '.join(said)}.")
     return sentences
 
 
@@ -284,7 +285,9 @@ def _factors(own: Sequence[Statistic]) -> list[str]:
     for row in (row for row in rows if row.metric == "dice"):
         what = FACTOR_WORDS.get(row.factor, row.factor)
         groups = f", {row.group_a} vs {row.group_b}" if row.group_b else ""
-        said = f"({test_in_words(row)}; {row.effect_name} = {_signed(row.effect, 2)})"
+        signed = _signed(row.effect, 2)
+        effect = signed.lstrip("+") if row.effect_name == "epsilon squared" else signed
+        said = f"({test_in_words(row)}; {row.effect_name} = {effect})"
         verb = "changed with" if row.analysis == "correlation" else "differed by"
         if row.p_holm is not None and row.p_holm < ALPHA:
             text = (

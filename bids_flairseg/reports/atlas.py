@@ -16,6 +16,8 @@ HEIGHTS: tuple[float, ...] = (-36.0, -24.0, -12.0, 0.0, 10.0, 20.0, 30.0, 40.0, 
 _ROWS = 2
 # Less than this share of the highest is not drawn, so that the template stays to be seen.
 _FAINT = 0.02
+# Brightness of the template that is white: more than it has, so that the map stands out.
+_WHITE = 1.4
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,10 @@ def atlas_chart(words: tuple[str, str], atlas: Atlas) -> Chart:
         for panel, height in zip(axes.flat, HEIGHTS, strict=True):
             level = atlas.level(height)
             panel.set_axis_off()
-            panel.imshow(upright(atlas.template, level)[box], cmap="gray", vmin=0, vmax=1)
+            panel.imshow(upright(atlas.template, level)[box], cmap="gray", vmin=0, vmax=_WHITE)
             shares = upright(atlas.shares, level)[box]
             visible = np.where(shares < _FAINT * highest, np.nan, 100 * shares)  # NaN: not drawn
-            shown = panel.imshow(visible, cmap="inferno", vmin=0, vmax=100 * highest)
+            shown = panel.imshow(visible, cmap="plasma", vmin=0, vmax=100 * highest)
             _label(panel, height)
         bar = figure.colorbar(shown, ax=axes, shrink=0.8, aspect=30, pad=0.02)
         bar.set_label("Participants with lesion (%)")
@@ -121,7 +123,8 @@ def _box(template: NDArray[np.floating]) -> tuple[slice, slice]:
 
 def _label(panel: Any, height: float) -> None:
     """Write sides and height of a slice."""
-    text = {"color": "#566171", "fontsize": 6, "transform": panel.transAxes}
-    panel.text(0.0, 0.98, "L", ha="left", va="top", **text)
-    panel.text(1.0, 0.98, "R", ha="right", va="top", **text)
-    panel.text(0.5, -0.01, f"z = {height:+.0f} mm", ha="center", va="top", **text)
+    text = {"fontsize": 6, "transform": panel.transAxes, "va": "top"}
+    panel.text(0.02, 0.98, "L", ha="left", color="white", **text)
+    panel.text(0.98, 0.98, "R", ha="right", color="white", **text)
+    level = f"{height:.0f}".replace("-", "\N{MINUS SIGN}")
+    panel.text(0.5, -0.01, f"z = {level} mm", ha="center", **text)

@@ -113,7 +113,7 @@ def learning_chart(
         {"local_cases": k, "scan_and_model": n, "dice": round(d, 4)}
         for k, n, d in zip(points.cases, points.names, points.dice, strict=True)
     ]
-    return Chart("learning_curve", *words, svg, png, columns, rows, wide=True)
+    return Chart("learning_curve", *words, svg, png, columns, rows)
 
 
 def _mean(axes: Axes, level: float, points: LearningPoints) -> None:
