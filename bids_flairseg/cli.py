@@ -191,7 +191,7 @@ def run_config(arguments: argparse.Namespace, *, work_dir: Path) -> RunConfig:
             threshold=arguments.threshold,
             min_lesion_ml=arguments.min_lesion_ml,
             n4=arguments.n4,
-            flip=arguments.flip,
+            flip=not arguments.no_flip,
             inference=arguments.inference,
         ),
         train=train_config(arguments) if arguments.mode != "predict" else None,

@@ -62,7 +62,7 @@ class SegmentConfig:
     threshold: float | None = None
     min_lesion_ml: float = 0.01
     n4: bool = False
-    flip: bool = False
+    flip: bool = True
     inference: str = "auto"
 
 

@@ -297,9 +297,10 @@ def _add_segmentation(parser: Parser) -> None:
         "--n4", action="store_true", help="correct the bias field with N4 (slow) (default: no)"
     )
     group.add_argument(
-        "--flip",
+        "--no-flip",
         action="store_true",
-        help="average with the prediction of the mirrored image; twice the time (default: no)",
+        help="do not average with the prediction of the mirrored image, which takes as long "
+        "again and finds a little more (default: average)",
     )
     group.add_argument(
         "--inference",

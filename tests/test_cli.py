@@ -71,7 +71,7 @@ def test_defaults_of_the_parser() -> None:
     assert arguments.omp_nthreads == min(arguments.nprocs, 8)
     assert arguments.threshold is None
     assert arguments.min_lesion_ml == 0.01
-    assert {arguments.n4, arguments.flip, arguments.overwrite} == {False}
+    assert {arguments.n4, arguments.no_flip, arguments.overwrite} == {False}
 
 
 def test_old_and_new_spellings_mean_the_same(folders: list[str]) -> None:

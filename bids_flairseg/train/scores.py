@@ -116,35 +116,43 @@ def agreeing_regions(
 
 @dataclass(frozen=True)
 class Answer:
-    """What a lesion network says of one example.
+    """What a lesion network says of one example and of its mirror image.
 
     Attributes
     ----------
-    probability : ndarray of float32, shape (X, Y, Z)
-        0 exactly outside the brain, and nowhere else.
+    passes : tuple of ndarray of float32, shape (X, Y, Z)
+        Probabilities, all turned back to the example; 0 exactly outside the brain, and
+        nowhere else.
     truth : ndarray of bool, shape (X, Y, Z)
         Lesion.
     """
 
-    probability: NDArray[np.float32]
+    passes: tuple[NDArray[np.float32], ...]
     truth: NDArray[np.bool_]
 
     @property
+    def probability(self) -> NDArray[np.float32]:
+        """Mean of the passes, as the main job has it."""
+        return np.asarray(np.mean(self.passes, axis=0))
+
+    @property
     def of_brain(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Probability and truth of the voxels within the brain, each of shape (V,)."""
-        inside = self.probability > 0
-        return self.probability[inside], self.truth[inside]
+        """Probability in every pass, and truth, of the voxels within the brain: shape (V,)."""
+        inside = self.passes[0] > 0
+        values = np.concatenate([probability[inside] for probability in self.passes])
+        return values, np.tile(self.truth[inside], len(self.passes))
 
     def scaled(self, slope: float, offset: float) -> Answer:
         """Return the answer with its logits scaled and shifted."""
-        inside = self.probability > 0
-        probability = np.zeros_like(self.probability)
-        probability[inside] = rescale(self.probability[inside], slope, offset)
-        return Answer(probability, self.truth)
+        inside = self.passes[0] > 0
+        passes = tuple(np.zeros_like(one) for one in self.passes)
+        for old, new in zip(self.passes, passes, strict=True):
+            new[inside] = rescale(old[inside], slope, offset)
+        return Answer(passes, self.truth)
 
 
 def ask(model: keras.Model, paths: Sequence[Path]) -> list[Answer]:
-    """Let a lesion network predict examples, 25 MB each in memory.
+    """Let a lesion network predict examples and their mirror images, 40 MB each in memory.
 
     Parameters
     ----------
@@ -161,9 +169,12 @@ def ask(model: keras.Model, paths: Sequence[Path]) -> list[Answer]:
     answers = []
     for path in paths:
         image, target = read_example(path)
-        found = np.maximum(probabilities(model, image)[..., 0], np.finfo(np.float32).tiny)
-        found[np.asarray(image) == 0] = 0
-        answers.append(Answer(found, np.asarray(target) > 0))
+        plain = probabilities(model, image)[..., 0]
+        mirrored = probabilities(model, image[::-1])[::-1, ..., 0]
+        outside = np.asarray(image) == 0
+        least = np.finfo(np.float32).tiny
+        passes = tuple(np.where(outside, 0, np.maximum(one, least)) for one in (plain, mirrored))
+        answers.append(Answer(passes, np.asarray(target) > 0))
     return answers
 
 

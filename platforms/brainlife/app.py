@@ -23,7 +23,7 @@ VALUES = {
     "anatomy_model": "--anatomy-model",
     "nprocs": "--nprocs",
 }
-FLAGS = {"n4": "--n4", "flip": "--flip"}
+FLAGS = {"n4": "--n4", "no_flip": "--no-flip"}
 REGIONS = ("periventricular", "juxtacortical", "deep_white", "infratentorial", "other")
 
 

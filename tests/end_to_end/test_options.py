@@ -71,7 +71,7 @@ def odd(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     packed.unlink()
     write_brain_mask(folder / "masks")
     words = command.arguments(
-        bids, out, "--n4", "--flip", "--bids-database-dir", str(folder / "the index"), "-d",
+        bids, out, "--n4", "--no-flip", "--bids-database-dir", str(folder / "the index"), "-d",
         f"masks={folder / 'masks'}", "-w", "left out",
     )[:-2]  # fmt: skip
     # no home, and nothing can be written into the current folder

@@ -50,7 +50,7 @@ def test_main_segments_what_config_json_names(tmp_path: Path) -> None:
         "model": str(tmp_path / "bundles" / "lesion"),
         "anatomy_model": str(tmp_path / "bundles" / "anatomy"),
         "nprocs": 2,
-        "flip": False,
+        "no_flip": False,
         "_inputs": [{"id": "flair", "keys": ["flair"], "meta": meta, "datatype_tags": []}],
     }
     (task / "config.json").write_text(json.dumps(config))

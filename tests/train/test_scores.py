@@ -1,10 +1,15 @@
 """Scores of synthetic heads: what is perfect scores perfectly, what is wrong does not."""
 
+from pathlib import Path
+from typing import cast
+
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bids_flairseg.train.scores import Answer, agreeing_regions, score_lesions
+from bids_flairseg.train.pool import write_example
+from bids_flairseg.train.scores import Answer, agreeing_regions, ask, score_lesions
 
 SHAPE = (24, 24, 24)
 
@@ -20,7 +25,7 @@ def answer(seed: int, *, lesion: bool, false: bool = False, shift: int = 0) -> A
         probability[np.roll(truth, shift, 0)] = 0.9
     if false:
         probability[16:20, 16:20, 16:20] = 0.6
-    return Answer(probability, truth)
+    return Answer((probability,), truth)
 
 
 def test_right_answers_score_one_and_nothing_false() -> None:
@@ -44,6 +49,24 @@ def test_scaling_leaves_the_outside_at_zero_and_one_stays_above_another() -> Non
     assert after.probability.max() < before.probability.max()
     probability, truth = after.of_brain
     assert probability.shape == truth.shape == (20**3,)
+
+
+def test_the_mirrored_pass_is_turned_back_and_averaged(tmp_path: Path) -> None:
+    """A network that sees lesion on the left only finds half of it on the right."""
+    image = np.ones(SHAPE, np.float16)
+    image[:, :, :4] = 0
+    path = write_example(tmp_path, 0, (image, np.zeros(SHAPE, np.uint8)))
+
+    def left(batch: NDArray[np.float32], *, training: bool) -> NDArray[np.float32]:
+        answer = np.zeros_like(batch)
+        answer[:, :4] = 1.0
+        return answer
+
+    [found] = ask(cast("keras.Model", left), [path])
+    np.testing.assert_allclose(found.probability[:4, :, 4:], 0.5)
+    np.testing.assert_allclose(found.probability[-4:, :, 4:], 0.5)
+    np.testing.assert_allclose(found.probability[4:-4, :, 4:], 0, atol=1e-6)
+    assert not found.probability[:, :, :4].any()
 
 
 def head() -> NDArray[np.uint8]:

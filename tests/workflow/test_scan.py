@@ -23,7 +23,7 @@ def plan(tmp_path: Path) -> Plan:
     config = RunConfig(
         dataset=DatasetConfig(tmp_path / "bids", tmp_path / "out", tmp_path / "work"),
         resources=ResourceConfig(nprocs=4, omp_nthreads=3, memory_mb=3000),
-        segment=SegmentConfig(model=tmp_path / "lesion", anatomy=tmp_path / "anatomy", flip=True),
+        segment=SegmentConfig(model=tmp_path / "lesion", anatomy=tmp_path / "anatomy", flip=False),
     )
     return Plan(
         config=config,
