@@ -47,7 +47,7 @@ def train(folder: Path, delay: float) -> int:
     """Train in a process of its own, which kills itself some time after its first round."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), str(delay)], cwd=ROOT, check=False,
-        capture_output=True, timeout=600, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, timeout=1200, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
     return done.returncode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def test_a_bundle_that_cannot_be_written_loses_nothing(
     def save(*_: Any, **__: Any) -> None:
         raise OutputError("The disk is full.")
 
-    monkeypatch.setattr(trainer.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(engine, "fit", lambda job, **_: jobs.append(job))
     monkeypatch.setattr(result, "save_result", save)
     task = Task(
