@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bids_flairseg.config_file import as_table, compare_models
 from bids_flairseg.errors import FlairsegError, StorageError
 from bids_flairseg.parser import build_parser, parse_arguments
-from bids_flairseg.streams import open_streams
+from bids_flairseg.streams import find_home, open_streams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code, see ``flairseg --help``.
     """
     open_streams()
+    find_home()
     configure_logging()
     try:
         with interruptible():

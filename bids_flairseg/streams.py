@@ -1,4 +1,4 @@
-"""Standard streams, which schedulers and daemons may start a process without."""
+"""What schedulers, daemons and containers may start a process without: streams, a home."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def _open_nothing(number: int) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.set_inheritable(number, True)
+
+
+def find_home() -> None:
+    """Name a home folder where there is none: no ``HOME``, and a user who is only a number.
+
+    Libraries look there for settings and give up without. It is the root, as Docker has it;
+    nothing is written there.
+    """
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - pathlib raises then, and is not loaded yet
+        os.environ["HOME"] = "/"
