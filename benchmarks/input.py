@@ -57,7 +57,7 @@ class Clock(keras.callbacks.Callback):
         super().__init__()
         self.ends: list[tuple[float, float]] = []
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         """Note when a step has ended."""
         times = psutil.Process().cpu_times()
         self.ends.append((time.monotonic(), times.user + times.system))
@@ -91,13 +91,14 @@ def write_cases(folder: Path, count: int) -> tuple[StoredCase, ...]:
     centre = [(n - 1) / 2 for n in SHAPE]
     pairs = zip(grid, centre, SHAPE, strict=True)
     brain = sum(((g - c) / (0.48 * n)) ** 2 for g, c, n in pairs) < 1
+    noise = rng.standard_normal(SHAPE, np.float32)
     for number in range(count):
         target = np.zeros(SHAPE, bool)
         for _ in range(6):
             middle = [c + rng.uniform(-0.25, 0.25) * n for c, n in zip(centre, SHAPE, strict=True)]
             target |= sum((g - m) ** 2 for g, m in zip(grid, middle, strict=True)) < 5**2
         target &= brain
-        noise = rng.standard_normal(SHAPE, np.float32)
+        noise = np.roll(noise, (7, 11, 13), axis=(0, 1, 2))
         case = StoredCase(
             name=f"sub-{number}",
             participant=str(number),
