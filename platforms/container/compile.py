@@ -29,7 +29,8 @@ def find_imports(root: Path) -> Iterator[str]:
 
 def compile_loaded(prefix: Path) -> int:
     """Compile every loaded module below a folder; return how many there were."""
-    paths = {Path(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())}
+    # asking a lazy module of TensorFlow for its file the usual way would load it
+    paths = {Path(vars(module).get("__file__") or "") for module in list(sys.modules.values())}
     sources = [path for path in paths if path.suffix == ".py" and path.is_relative_to(prefix)]
     for path in sources:
         # never compared with the source's time, which a copy into a layer may change
