@@ -150,7 +150,7 @@ def find_cases(source: Source) -> list[LabelledScan]:
     with_brains = {
         name: folder
         for name, folder in dataset.derivatives.items()
-        if find_brain_masks(folder, list_participants(folder))
+        if find_brain_masks(folder, dataset.participant_labels or list_participants(folder))
     }
     scans = find_valid_scans(replace(dataset, derivatives=with_brains))
     cases = find_labelled(scans, dataset.derivatives, dataset.bids_dir)

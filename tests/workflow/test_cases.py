@@ -24,6 +24,7 @@ from bids_flairseg.train.checks import CaseRow, Finding
 from bids_flairseg.workflow import cases as module
 from bids_flairseg.workflow.cases import (
     Source,
+    find_cases,
     list_sources,
     prepare_cases,
     show_table,
@@ -93,6 +94,30 @@ def test_a_further_dataset_without_labels_is_refused(plan: Plan, tmp_path: Path)
     train = dataclasses.replace(TrainConfig("train"), also=((tmp_path, None),))
     with pytest.raises(MissingInputError, match="--also-train-on"):
         list_sources(dataclasses.replace(plan.config, train=train))
+
+
+@pytest.mark.parametrize(("chosen", "with_brains"), [((), ["masks"]), (("1",), [])])
+def test_brain_masks_are_looked_for_where_a_chosen_scan_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: tuple[str, ...], with_brains: list[str]
+) -> None:
+    for name in ("sub-1_label-L_mask", "sub-9_desc-brain_mask"):
+        path = tmp_path / "masks" / name.split("_")[0] / "anat" / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    asked: list[list[str]] = []
+
+    def find(dataset: DatasetConfig) -> list[Scan]:
+        asked.append(list(dataset.derivatives))
+        return [SCAN]
+
+    monkeypatch.setattr(module, "find_valid_scans", find)
+    dataset = DatasetConfig(
+        tmp_path, tmp_path / "out", tmp_path / "work", participant_labels=chosen,
+        derivatives={"masks": tmp_path / "masks"},
+    )  # fmt: skip
+    (case,) = find_cases(Source(dataset))
+    assert [path.name for path in case.labels] == ["sub-1_label-L_mask.nii.gz"]
+    assert asked == [with_brains]
 
 
 def prepare(plan: Plan, failure: Failure, monkeypatch: pytest.MonkeyPatch) -> list[CaseRow]:
