@@ -22,6 +22,8 @@ from bids_flairseg.reports.learning import LearningPoints, learning_chart
 _COUNT = re.compile(r"(\d+)$")
 # Without raters, this much below the best mean that was reached is as good as reached.
 _NEARLY = 0.01
+# Resampling so few participants says little.
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,10 @@ def run_study(
         target=target,
         seed=config.random_seed,
     )
+    people = len({item.participant for item in known})
     sentences = (*_answer(curve, cases, words), *_gain(cases, main, statistics))
+    if people < _FEW:
+        sentences += (f"With {people} participants tested, all of this is a hint at most.",)
     points = LearningPoints(
         cases=tuple(cases[item.model] for item in known),
         dice=tuple(item.value("dice") for item in known),
@@ -122,7 +127,6 @@ def run_study(
         target=target,
         target_words=words,
     )
-    people = len({item.participant for item in known})
     caption = (
         f"Dice against {main} by number of local training cases. Dots are scans, diamonds means "
         f"with 95% bootstrap intervals, the line a fitted inverse power law with its 95% band. "

@@ -80,3 +80,9 @@ def test_only_scans_that_all_models_have_count() -> None:
     missing = [item for item in pairs if (item.model, item.scan) != ("ft-8", "sub-3")]
     (chart,) = study(missing).charts
     assert "n = 23 scans of 23 participants" in chart.caption
+
+
+def test_few_participants_are_a_hint() -> None:
+    few = study([*site(MODELS, people=6), *raters(0.75, people=6)])
+    assert few.sentences[-1] == "With 6 participants tested, all of this is a hint at most."
+    assert "hint" not in " ".join(study(site(MODELS)).sentences)
