@@ -78,7 +78,9 @@ def test_every_declared_package_is_imported() -> None:
 
 def test_every_dependency_has_a_lower_bound() -> None:
     lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    assert [text for each in lists for text in each if ">=" not in text] == ["bids-flairseg[docs,test]"]
+    assert [text for each in lists for text in each if ">=" not in text] == [
+        "bids-flairseg[docs,test]"
+    ]
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
