@@ -90,16 +90,7 @@ def learning_chart(
             names.append([f"{n}: {d:.3f}" for n, d in zip(points.names, points.dice, strict=True)])
         for level in levels:
             _mean(axes, level, points)
-        baseline(axes, points.target)
-        axes.annotate(
-            points.target_words.split(",")[0],
-            (1.0, points.target),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="right",
-            fontsize=5.5,
-        )
+        _target(axes, points)
         shade(axes, "Dice")
         axes.set_xlabel("Local training cases")
         axes.set_xticks(levels)
@@ -114,6 +105,20 @@ def learning_chart(
         for k, n, d in zip(points.cases, points.names, points.dice, strict=True)
     ]
     return Chart("learning_curve", *words, svg, png, columns, rows)
+
+
+def _target(axes: Axes, points: LearningPoints) -> None:
+    """Draw the line to be reached, and name it at its right end."""
+    baseline(axes, points.target)
+    axes.annotate(
+        points.target_words.split(",")[0],
+        (1.0, points.target),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=5.5,
+    )
 
 
 def _mean(axes: Axes, level: float, points: LearningPoints) -> None:

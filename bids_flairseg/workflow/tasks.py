@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -204,13 +205,7 @@ def make_task(
         seed=seed,
         name=name,
         bundle=bundle,
-        settings={
-            "checkpoint_minutes": run.train.checkpoint_minutes,
-            "nthreads": run.config.resources.omp_nthreads,
-            "workers": 2,
-            "device": run.config.resources.device,
-            "memory_mb": run.config.resources.memory_mb,
-        },
+        settings=_settings(run),
         share_ids=run.train.share_ids,
         command=_command(run),
         synthetic=run.train.synthetic,
@@ -218,6 +213,18 @@ def make_task(
     digest = task_digest(task, [*own, *more])
     folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
     return replace(task, folder=folder), digest
+
+
+def _settings(run: TrainingRun) -> dict[str, Any]:
+    """Return what changes how fast a training goes, and not what comes out."""
+    resources = run.config.resources
+    return {
+        "checkpoint_minutes": run.train.checkpoint_minutes,
+        "nthreads": resources.omp_nthreads,
+        "workers": 2,
+        "device": resources.device,
+        "memory_mb": resources.memory_mb,
+    }
 
 
 def _warn_of_no_lesion(name: str, cases: Sequence[PreparedCase]) -> None:
