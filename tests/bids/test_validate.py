@@ -46,6 +46,17 @@ def test_a_folder_that_is_no_dataset_is_invalid(tmp_path: Path, make_config: Mak
         validate_dataset(make_config(tmp_path / "x"))
 
 
+def test_the_home_folder_stays_empty(
+    tmp_path: Path, make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("DENO_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home").mkdir()
+    find_errors(make_tree(ONE))
+    assert list((tmp_path / "home").iterdir()) == []
+
+
 def test_an_empty_folder_may_be_a_wrong_mount(tmp_path: Path, make_config: MakeConfig) -> None:
     (tmp_path / "x").mkdir()
     with pytest.raises(InvalidBidsError, match="the folder is empty"):
