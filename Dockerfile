@@ -21,12 +21,13 @@ RUN python3 -m venv --without-pip /opt/flairseg \
 COPY pyproject.toml README.md LICENSE CITATION.cff ./
 COPY bids_flairseg bids_flairseg
 COPY platforms/container platforms/container
-# -Es: what variables of the host say of Python does not reach inside (Apptainer hands them on).
+# -EsB: what variables of the host say of Python does not reach inside (Apptainer hands them on),
+# and nothing is compiled into the image by whoever could write there.
 RUN PATH=/tools/bin:$PATH /tools/bin/hatchling build -t wheel -d /tmp/wheel \
     && /tools/bin/uv pip install --no-deps /tmp/wheel/*.whl \
     && sh platforms/container/slim /opt/flairseg \
     && TF_CPP_MIN_LOG_LEVEL=2 HOME=/tmp /opt/flairseg/bin/python -B platforms/container/compile.py \
-    && sed -i '1s|$| -Es|' /opt/flairseg/bin/flairseg /opt/flairseg/bin/bids-validator-deno \
+    && sed -i '1s|$| -EsB|' /opt/flairseg/bin/flairseg /opt/flairseg/bin/bids-validator-deno \
     && mkdir -p /opt/flairseg/share/flairseg \
     && cp locks/${VARIANT}.txt /opt/flairseg/share/flairseg/lock.txt \
     && cp LICENSE CITATION.cff /opt/flairseg/share/flairseg/ \
