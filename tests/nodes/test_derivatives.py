@@ -224,7 +224,7 @@ def test_what_the_sidecars_say_counts(
         {"threshold": 0.4},
         {"min_lesion_ml": 0.1},
         {"n4": True},
-        {"flip": True},
+        {"flip": False},
         {"inference": "windows"},
     ],
 )

@@ -243,7 +243,7 @@ def test_invalid_dataset_comes_before_a_lack_of_scans(
 def test_a_signal_does_not_wait_for_the_validator(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, search_s: float
 ) -> None:
-    config.dataset.bids_dir.mkdir()
+    (config.dataset.bids_dir / "sub-01").mkdir(parents=True)
     pid_file = config.dataset.bids_dir.parent / "pid"
     program = config.dataset.bids_dir.parent / "validator"
     program.write_text(f"#!/bin/sh\necho $$ > {pid_file}.part\nmv {pid_file}.part {pid_file}\n"
