@@ -30,6 +30,9 @@ ANATOMY_MM = 2.0
 TOP_CENTILE = 99
 """The centile of intensities that becomes 1 in the network's input."""
 
+MAX_STEP = 0.25
+"""Of the top: a darkest tissue brighter than this stands on a step, CSF being nearly black."""
+
 MAX_INPUT = 6.0
 """Brighter input is cut off, as in training."""
 
@@ -131,12 +134,25 @@ def anatomy_input(image: Nifti1Image, zoom_mm: float, *, multiple: int = 16) -> 
     data = voxels(coarse)
     missing = [-edge % multiple for edge in data.shape]
     before = [gap // 2 for gap in missing]
-    # a constant background is exactly its darkest thousandth, whatever its value
-    data = np.maximum(data - np.percentile(data, 0.1), 0)
+    data = np.maximum(data - _darkest(voxels(image)), 0)
     data = np.pad(data, [(low, gap - low) for low, gap in zip(before, missing, strict=True)])
     affine = np.asarray(coarse.affine, dtype=np.float64).copy()
     affine[:3, 3] -= affine[:3, :3] @ before
     return new_image(data, affine)
+
+
+def _darkest(data: NDArray[np.float32]) -> float:
+    """Return the darkest thousandth of an image, or of a head that stands on a step.
+
+    A program that shifts intensities may leave a constant background at zero.
+    """
+    air = _corner_value(data)
+    constant = data == air
+    if constant.mean() >= STRIPPED_BACKGROUND and not constant.all():
+        low, top = np.percentile(data[~constant], (0.1, TOP_CENTILE))
+        if MAX_STEP * (top - air) < low - air < top - air:
+            return float(low)
+    return float(np.percentile(data, 0.1))
 
 
 def _scaled(data: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:

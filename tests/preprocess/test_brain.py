@@ -228,3 +228,16 @@ def test_a_real_brain_mask_survives_the_coarse_grid(shared_data: Path) -> None:
     mask = brain_mask_from_classes(classes_of(voxels(coarse)), np.asarray(coarse.affine), truth)
 
     assert dice(voxels(mask) > 0, voxels(truth) > 0) > 0.985  # the closing adds some sulci
+
+
+def test_a_head_on_a_step_looks_as_without_it(make_image: MakeImage) -> None:
+    head = make_image((54, 62, 50), (3.0, 3.0, 3.0))
+    data = voxels(head).copy()
+    data[data < 0.05 * data.max()] = 0
+    stepped = np.where(data > 0, data + 2 * data.max(), 0).astype(np.float32)
+    plain, shifted = (
+        voxels(anatomy_input(new_image(one, np.asarray(head.affine)), 3.0))
+        for one in (data, stepped)
+    )
+    inside = plain > 0.5 * plain.max()
+    assert np.median(shifted[inside] / plain[inside]) == pytest.approx(1, abs=0.25)
