@@ -30,9 +30,6 @@ ANATOMY_MM = 2.0
 TOP_CENTILE = 99
 """The centile of intensities that becomes 1 in the network's input."""
 
-MAX_STEP = 0.25
-"""Of the top: a darkest tissue brighter than this stands on a step, CSF being nearly black."""
-
 MAX_INPUT = 6.0
 """Brighter input is cut off, as in training."""
 
@@ -49,9 +46,9 @@ STRIPPED_RIM = 0.8
 """Least brightness of a brain's rim relative to its inside, see :func:`is_skull_stripped`."""
 
 STRIPPED_REST = 0.02
-"""Most of the foreground that may lie apart from the brain: 0.004 in the test data, 0.09
-and more where a threshold cut the skull from a head and left scalp."""
+"""Most of the foreground that may lie apart from the brain: here 0.004, 0.09 with scalp."""
 
+_STEP = 0.25  # of the top; a darkest tissue above this stands on a step, as CSF is nearly black
 _SMOOTHING = 0.5  # voxels; rounds the steps of the coarse grid
 _RIM_MM = (3.0, 6.0, 9.0, 12.0)  # shells of 3 mm below the surface: scalp, skull, CSF
 _DEEP_MM = 18.0  # below skull and CSF in a whole head
@@ -142,15 +139,11 @@ def anatomy_input(image: Nifti1Image, zoom_mm: float, *, multiple: int = 16) -> 
 
 
 def _darkest(data: NDArray[np.float32]) -> float:
-    """Return the darkest thousandth of an image, or of a head that stands on a step.
-
-    A program that shifts intensities may leave a constant background at zero.
-    """
-    air = _corner_value(data)
-    constant = data == air
+    """Return the darkest thousandth of an image, or of a head shifted above its background."""
+    constant = data == (air := _corner_value(data))
     if constant.mean() >= STRIPPED_BACKGROUND and not constant.all():
         low, top = np.percentile(data[~constant], (0.1, TOP_CENTILE))
-        if MAX_STEP * (top - air) < low - air < top - air:
+        if _STEP * (top - air) < low - air < top - air:
             return float(low)
     return float(np.percentile(data, 0.1))
 
