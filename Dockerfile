@@ -1,5 +1,5 @@
-# docker build -t flairseg .                        for processors, from python:3.12-slim
-# docker build -t flairseg --build-arg VARIANT=gpu  for NVIDIA GPUs
+# docker build -t flairseg .                         for processors, from python:3.12-slim
+# docker build -t flairseg --build-arg VARIANT=gpu . for NVIDIA GPUs
 # docker run --rm --user "$(id -u):$(id -g)" -v /path/to/bids:/bids:ro -v /path/to/out:/out \
 #     flairseg /bids /out participant
 # Any image of Debian with python3 (3.11 to 3.13) and its venv module will do as a base.
