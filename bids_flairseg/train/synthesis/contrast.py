@@ -49,7 +49,8 @@ def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
     _set(signals, (13, 52), white * rng.uniform(0.7, 1.05))  # iron makes the pallidum dark
     for pair in ((17, 53), (18, 54)):
         _set(signals, pair, grey * rng.uniform(0.95, 1.12))
-    _set(signals, (85, 136, 137, 163, 164), rng.uniform(0.6, 1.2))
+    _set(signals, (85, 137, 164), rng.uniform(0.6, 1.2))
+    _set(signals, lb.SEPTUM, rng.uniform(0.7, 1.7))
     _outside(signals, rng, wide=wide)
     return signals
 

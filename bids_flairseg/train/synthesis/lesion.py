@@ -24,6 +24,7 @@ _POSE = space.PoseConfig(
 )
 KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
 _DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
+_LEVELS = {"tumour": (2.0, 3.6, 6.5), "stroke": (1.8, 3.2, 6.0)}  # above healthy tissue
 _SHARES = (0.22, 0.25, 0.15, 0.15, 0.15, 0.08)
 
 
@@ -204,9 +205,16 @@ def _add_normal_brightness(
         cortex = np.isin(labels, (*lb.CORTEX, 17, 53, 18, 54))
         image += rng.uniform(0, 0.22) * np.clip(wobble, 0, 2) * cortex
     ventricles = np.isin(labels, (4, 43))
-    if rng.random() < 0.6:  # choroid plexus
-        plexus = contrast.blobs(rng, shape, ventricles, int(rng.integers(1, 7)), (1.5, 5), VOXEL_MM)
-        image += plexus * ventricles * (rng.uniform(0.6, 1.4) - image)
+    if rng.random() < 0.75:  # choroid plexus
+        plexus = contrast.blobs(rng, shape, ventricles, int(rng.integers(1, 9)), (1.5, 6), VOXEL_MM)
+        image += plexus * ventricles * (rng.uniform(0.6, 1.7) - image)
+    if rng.random() < 0.6:  # septum and fornix, thin between the lateral ventricles
+        wide = int(rng.integers(1, 3))
+        sheet = ndimage.binary_dilation(labels == 4, iterations=wide) & ndimage.binary_dilation(
+            labels == 43, iterations=wide
+        )
+        sheet = ndimage.gaussian_filter(sheet.astype(np.float32), 0.6, truncate=2.5)
+        image += np.minimum(sheet * 1.5, 1) * (rng.uniform(0.8, 1.7) - image)
     fluid = np.isin(labels, (*lb.CSF, 14, 15))
     if rng.random() < 0.4:  # pulsation defeats the nulling of CSF
         flow = contrast.blobs(rng, shape, fluid, int(rng.integers(1, 6)), (2, 9), VOXEL_MM)
@@ -237,7 +245,7 @@ def _add_lesions(
     tissue = values[values > median - 3 * (upper - median)]
     low, middle, high = np.percentile(tissue, [25, 50, 75])
     spread = max((high - low) / 1.349, 0.03)
-    level = rng.triangular(1.3, 2.4, 5.0) if kind != "tumour" else rng.triangular(1.2, 2.6, 6.0)
+    level = rng.triangular(*_LEVELS.get(kind, (1.3, 2.4, 5.0)))
     plateau = middle + spread * level * (
         1 + rng.uniform(0.1, 0.4) * space.smooth_field(rng, image.shape, rng.uniform(6, 18), 1)
     )
@@ -271,10 +279,10 @@ def _add_core(
     middle, spread = scale
     edge = np.clip(ndimage.gaussian_filter(core, 1.5, truncate=2) * 1.2, 0, 1)
     patchy = middle + spread * (
-        rng.uniform(0.5, 4.0)
+        rng.uniform(1.0, 4.5)
         + rng.uniform(0.2, 1.5) * space.smooth_field(rng, image.shape, rng.uniform(5, 14), 1)
     )
-    image = image + edge * (patchy - image)
+    image = image + edge * (patchy - ndimage.gaussian_filter(image, 2.0, truncate=2))  # keeps grain
     if rng.random() < 0.4:
         necrosis = np.clip(
             (ndimage.gaussian_filter(core, rng.uniform(3, 6), truncate=2) - 0.75) / 0.2, 0, 1
