@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -108,10 +108,11 @@ def validate_dataset(dataset: DatasetConfig, stop: threading.Event | None = None
     if issues is None:
         return
     errors = [issue for issue in issues if issue.severity == "error"]
-    tolerated = [issue for issue in errors if _is_content(issue)]
+    absent = {_stem(issue) for issue in errors if issue.code == "SYMLINK_BROKEN"}
+    tolerated = [issue for issue in errors if _is_content(issue, absent)]
     for line in summarise(tolerated):
         LOGGER.warning("BIDS validator: %s", line)
-    fatal = [issue for issue in errors if not _is_content(issue)]
+    fatal = [issue for issue in errors if issue not in tolerated]
     if fatal:
         raise InvalidBidsError(_message(dataset.bids_dir, fatal))
     LOGGER.info("BIDS validator: no error that stops the run in %s", dataset.bids_dir)
@@ -267,11 +268,19 @@ def _ignored_folders(entries: Iterable[Path]) -> set[str]:
     return ignored
 
 
-def _is_content(issue: Issue) -> bool:
+def _stem(issue: Issue) -> str:
+    """Return the location without its endings, the same for an image and its sidecar."""
+    folder, _, name = issue.location.rpartition("/")
+    return f"{folder}/{name.partition('.')[0]}"
+
+
+def _is_content(issue: Issue, absent: Container[str]) -> bool:
     """Tell whether an error is about what is inside one file of a participant, or a table."""
     tables = ("participants.tsv", "_sessions.tsv", "_scans.tsv", "participants.json")
     if issue.location.endswith(tables):
         return True
+    if issue.code == "SIDECAR_WITHOUT_DATAFILE":  # its image has not been fetched (git-annex)
+        return _stem(issue) in absent
     return issue.code in _CONTENT_CODES and issue.location != "/dataset_description.json"
 
 

@@ -76,11 +76,15 @@ def test_what_is_inside_files_is_logged_and_left_to_the_scan(
     root = make_tree(ONE, "sub-02/anat/x")
     (root / "sub-02/anat/x").unlink()
     (root / "sub-02/anat/sub-02_FLAIR.nii.gz").symlink_to("../../.git/annex/absent")
+    (root / "sub-02/anat/sub-02_FLAIR.json").write_text("{}")
     (root / "sub-01/anat/sub-01_FLAIR.json").write_text("{broken")
     (root / "participants.tsv").write_text("participant_id\tage\nsub-01\n\nsub-02\t1\t2\n")
     validate_dataset(make_config(root))
     for word in ("EMPTY_FILE", "SYMLINK_BROKEN", "JSON_INVALID", "participants.tsv"):
         assert word in caplog.text
+    (root / "sub-02/anat/sub-02_T1w.json").write_text("{}")  # of no image, not even a link
+    with pytest.raises(InvalidBidsError, match="SIDECAR_WITHOUT_DATAFILE"):
+        validate_dataset(make_config(root))
 
 
 def test_only_the_wanted_participants_are_looked_at(
