@@ -13,6 +13,8 @@ from bids_flairseg.errors import FlairsegError, OutputError, StorageError
 
 #: Begin of temporary names: hidden, so that no BIDS tool takes an unfinished file for a result.
 TEMPORARY_PREFIX = ".flairseg-"
+#: Numbers of system errors that mean a full disk or a used-up quota.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = {
     errno.EACCES,
     errno.EPERM,
@@ -22,7 +24,6 @@ _REFUSED = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
 }
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def as_output_error(error: OSError, path: Path) -> FlairsegError:
         return OutputError(
             f"{path}: cannot be written ({reason}). Choose a folder that this user may write to."
         )
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return StorageError(
             f"{path}: cannot be written, the disk is full or the quota is used up ({reason}). "
             "Make room and run the same command again; finished scans are kept."

@@ -15,6 +15,7 @@ from bids_flairseg.nodes.files import load, load_array
 from bids_flairseg.nodes.publish import staged
 from bids_flairseg.preprocess.grid import save_like
 from bids_flairseg.preprocess.image import load_grid
+from bids_flairseg.preprocess.normalise import HIGH, LOW
 from bids_flairseg.reports.records import Figures, ScanReport, Settings, record_from
 
 FINGERPRINT, REPORT = "Fingerprint", "Report"
@@ -136,7 +137,11 @@ def _write_figures(paths: ScanPaths, figures: Mapping[str, Path]) -> Figures:
 
 
 def _processing(settings: Settings, warnings: tuple[str, ...]) -> Processing:
-    words = {"zscore": "z-score over the brain, zero outside"}
+    words = {
+        "zscore": "z-score over the brain",
+        "robust": "median and interquartile range / 1.349 of the brain's tissue, clipped to "
+        f"[{LOW:g}, {HIGH:g}]",
+    }
     return Processing(
         model=settings.model,
         model_sha256=settings.model_sha256,
@@ -146,9 +151,7 @@ def _processing(settings: Settings, warnings: tuple[str, ...]) -> Processing:
         min_lesion_ml=settings.min_lesion_ml,
         brain_mask=settings.brain,
         voxel_size_mm=settings.voxel_size_mm,
-        normalisation=words.get(
-            settings.normalisation, f"{settings.normalisation} over the brain, zero outside"
-        ),
+        normalisation=f"{words[settings.normalisation]}, zero outside",
         bias_corrected=settings.n4,
         warnings=warnings,
     )

@@ -13,12 +13,11 @@ from typing import Any
 from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, traits
 
 from bids_flairseg.errors import FlairsegError, InputError, OutputError, StorageError
+from bids_flairseg.storage import FULL
 
 LOGGER = logging.getLogger(__name__)
 
 FAILURE_FILE = "failure.json"
-#: Numbers of system errors that mean a full disk or a used-up quota.
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 

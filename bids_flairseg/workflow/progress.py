@@ -12,7 +12,8 @@ from typing import Protocol
 from nipype.pipeline.engine import Node
 
 from bids_flairseg.errors import StorageError
-from bids_flairseg.nodes.step import FULL, Failure, read_failure
+from bids_flairseg.nodes.step import Failure, read_failure
+from bids_flairseg.storage import FULL
 from bids_flairseg.workflow.scan import CASE_STEP, node_name
 
 STEPS: Mapping[str, str] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,16 @@ def test_what_was_written_can_be_read_back(paths: ScanPaths, found: Found) -> No
     assert report.settings == SETTINGS
     assert report.figures.lesions == paths.figure("lesions")
     assert report.figures.largest is None
+
+
+@pytest.mark.parametrize(("kind", "words"), [("zscore", "z-score"), ("robust", "interquartile")])
+def test_the_scale_of_intensities_is_told_in_words(
+    paths: ScanPaths, found: Found, kind: str, words: str
+) -> None:
+    settings = dataclasses.replace(SETTINGS, normalisation=kind)
+    write_scan(paths, found, settings, fingerprint="abc", versions={})
+    sidecar = json.loads(sidecar_path(paths.preprocessed).read_text())
+    assert words in sidecar["Normalisation"]
 
 
 def test_outputs_may_move(paths: ScanPaths, found: Found, tmp_path: Path) -> None:
