@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_flairseg.model.predict import mirrored
 from bids_flairseg.model.runtime import applied, set_up
 from bids_flairseg.train.checkpoint import Keeper
 from bids_flairseg.train.cursor import CaseScore, Cursor, Progress, mean_dice
@@ -95,7 +96,8 @@ class _Training:
             # whoever wrote the state may have been killed before it wrote the table
             journal.redraw(self.cursor.rows, self._kept_epoch())
             journal.say(f"going on after epoch {self.cursor.epoch}, round {self.cursor.step}")
-        self.apply = applied(self.model)
+        apply = applied(self.model)
+        self.apply = mirrored(apply) if job.flip else apply
         self._greet(device, precision)
 
     def run(self) -> None:

@@ -71,6 +71,8 @@ class TrainingJob:
         ``auto``, ``cpu`` or ``gpu``.
     memory_mb : int or None
         What the process may take of the machine's memory; None takes what is free.
+    flip : bool
+        Held-out cases are predicted as the mean of the image and its mirror image.
 
     Raises
     ------
@@ -94,6 +96,7 @@ class TrainingJob:
     workers: int = 1
     device: str = "auto"
     memory_mb: int | None = None
+    flip: bool = True
 
     def __post_init__(self) -> None:
         if self.layers not in LAYERS:
@@ -145,6 +148,7 @@ class TrainingJob:
             "recipe": asdict(self.recipe),
             "seed": self.seed,
             "layers": self.layers,
+            "flip": self.flip,
             "parent": bundle_digest(self.parent) if self.parent else None,
             "architecture": self.bundle_config().architecture.to_dict(),
             "train": [_fingerprint(case) for case in self.train],

@@ -209,6 +209,7 @@ def make_task(
         share_ids=run.train.share_ids,
         command=_command(run),
         synthetic=run.train.synthetic,
+        flip=run.config.segment.flip,
     )
     digest = task_digest(task, [*own, *more])
     folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
@@ -245,6 +246,8 @@ def _command(run: TrainingRun) -> str:
     train, words = run.train, ["flairseg", "BIDS_DIR", "OUTPUT_DIR", "participant"]
     words += ["--mode", train.mode, "--recipe", run.recipe.name, "--layers", train.layers]
     words += ["--raters", train.raters, "--random-seed", str(run.config.random_seed)]
+    if not run.config.segment.flip:
+        words.append("--no-flip")
     if train.overrides:
         words += ["--set", *(f"{key}={value}" for key, value in train.overrides.items())]
     return shlex.join(words)

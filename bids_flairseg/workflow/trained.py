@@ -94,6 +94,7 @@ def task_digest(task: Task, cases: Sequence[PreparedCase]) -> str:
         "parent": bundle_digest(task.parent) if task.parent else None,
         "config": task.config.to_dict(),
         "layers": task.layers,
+        "flip": task.flip,
         "seed": task.seed,
         "train": sorted(name for _, name in task.train),
         "synthetic": _list_synthetic(task.synthetic),

@@ -59,6 +59,8 @@ class Task:
         For the card.
     synthetic : Path or None
         Folder of synthetic examples to mix in.
+    flip : bool
+        Held-out cases are predicted as the mean of the image and its mirror image.
     """
 
     folder: Path
@@ -75,6 +77,7 @@ class Task:
     share_ids: bool = False
     command: str = ""
     synthetic: Path | None = None
+    flip: bool = True
 
 
 class TrainingError(FlairsegError):
@@ -260,6 +263,7 @@ def _fit(task: Task, report: Callable[[Any], None]) -> dict[str, Any]:
         seed=task.seed,
         name=task.name,
         synthetic=read_pool(task.synthetic) if task.synthetic else (),
+        flip=task.flip,
         **task.settings,
     )
     # The first signal is noted by the training; all others are to leave it alone.

@@ -23,7 +23,8 @@ from bids_flairseg.model.bundle import (
     read_card,
     save_bundle,
 )
-from bids_flairseg.model.runtime import set_up
+from bids_flairseg.model.predict import predict
+from bids_flairseg.model.runtime import applied, set_up
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train import checkpoint, engine, feed, journal
 from bids_flairseg.train.cursor import CaseScore, Progress
@@ -75,6 +76,25 @@ def test_the_result_is_told_in_table_curve_log_and_event_file(
         assert kept is not None
         volume = np.count_nonzero(kept >= result.config.inference.threshold) / 1000
         assert volume == pytest.approx(score.predicted_ml)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_held_out_cases_are_mirrored_as_the_main_job_does_it(
+    unbroken: tuple[TrainingJob, FitResult], tmp_path: Path, flip: bool
+) -> None:
+    job, result = unbroken
+    if not flip:
+        recipe = replace(TINY_RECIPE, epochs=1, steps_per_epoch=1)
+        job = tiny_job(tmp_path / "run", recipe=recipe, flip=False)
+        result = engine.fit(job)
+    case = job.validation[0]
+    image, apply = np.asarray(case.image, np.float32), applied(result.model)
+    kept = read_kept(job.folder / AFTER, case.name)
+    distances = {
+        way: np.abs(predict(apply, image, result.config, flip=way)[..., 0] - kept)[image != 0].max()
+        for way in (True, False)
+    }
+    assert distances[flip] <= 1 / 200 + 1e-3 < distances[not flip]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,9 @@ from bids_flairseg.config import (
 from bids_flairseg.errors import UsageError
 from bids_flairseg.model.bundle import bundled
 from bids_flairseg.train.checks import CaseRow
+from bids_flairseg.train.job import StoppedError, TrainingJob, find_difference
 from bids_flairseg.train.store import write_case
-from bids_flairseg.workflow import training
+from bids_flairseg.workflow import trainer, training
 from bids_flairseg.workflow.cases import PreparedCase
 from bids_flairseg.workflow.record import start_record
 from bids_flairseg.workflow.scan import CASE_STEP, WORKFLOW, node_name, run_folder
@@ -62,12 +64,12 @@ class Commands:
             monkeypatch.setattr(training, name, fake)
 
     def __call__(
-        self, mode: str, *, seed: int = 0, clean: bool = False, **train: Any
+        self, mode: str, *, seed: int = 0, clean: bool = False, flip: bool = True, **train: Any
     ) -> dict[str, Any]:
         config = RunConfig(
             dataset=self.dataset,
             resources=ResourceConfig(),
-            segment=SegmentConfig(model=bundled("lesion"), anatomy=bundled("anatomy")),
+            segment=SegmentConfig(bundled("lesion"), bundled("anatomy"), flip=flip),
             train=TrainConfig(mode, **train),
             random_seed=seed,
             clean_workdir=clean,
@@ -204,6 +206,26 @@ def test_a_label_value_that_is_not_there_is_a_warning(
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert any("sub-00: no lesion of value 2: mask.nii.gz has 1. Is that right?" in w
                for w in warnings)  # fmt: skip
+
+
+def test_without_mirroring_it_is_another_training(
+    run: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[TrainingJob] = []
+
+    def fit(job: TrainingJob, **_: object) -> None:
+        jobs.append(job)
+        raise StoppedError
+
+    monkeypatch.setattr("bids_flairseg.train.engine.fit", fit)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for flip in (True, False):
+        assert run("finetune", flip=flip)["trainings"][0]["state"] == "trained"
+        with pytest.raises(StoppedError):
+            trainer._fit(run.trained[-1], lambda _: None)
+    assert [job.flip for job in jobs] == [True, False]
+    assert "--no-flip" in run.trained[1].command
+    assert find_difference(jobs[0].identity(), jobs[1].identity()) == "flip (True, now False)"
 
 
 def test_a_pool_is_asked_for_before_anything_is_prepared(run: Commands) -> None:
