@@ -15,6 +15,7 @@ from bids_flairseg.bids.atomic import remove_stale, write_tsv
 from bids_flairseg.bids.description import prepare_output_dir
 from bids_flairseg.bids.outputs import ScanPaths, log_dir
 from bids_flairseg.bids.scans import Scan
+from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.config import RunConfig
 from bids_flairseg.measure.agreement import dice
 from bids_flairseg.preprocess.image import load_grid
@@ -34,6 +35,9 @@ from bids_flairseg.workflow.summary import exit_code
 LOGGER = logging.getLogger(__name__)
 
 TABLE = "crossval.tsv"
+#: A row of the table is one case with one model; another call replaces rows of the same key.
+KEY = ("model", "participants", "seed", "folds", "case")
+COLUMNS = (*KEY, "fold", "reference_ml", "dice")
 #: Folders of the outputs: of each model, and of ``--model`` as it is.
 PREFIX, BASE = "crossval-", "crossval-base"
 
@@ -104,6 +108,8 @@ def report_folds(
 ) -> None:
     """Write and log the Dice of every case that has been segmented, by model.
 
+    Rows of other models, amounts of data, seeds and numbers of folds stay in the table.
+
     Parameters
     ----------
     config : RunConfig
@@ -119,28 +125,29 @@ def report_folds(
     root, targets = config.dataset.output_dir, list(models)
     plans = {t: [m and _plan(config, m) for m in models[t]] for t in targets}
     fold_of = {name: number for number, names in enumerate(folds, 1) for name in names}
-    rows: list[dict[str, object]] = []
+    dices: dict[str, dict[str, float | None]] = {}
     for case in cases:
-        row: dict[str, object] = {"case": case.row.name, "fold": fold_of[case.row.name]}
-        row["reference_ml"] = round(case.row.facts["lesion_ml"], 3)
-        for target in targets:
-            plan = plans[target][fold_of[case.row.name] - 1]
-            row[target] = plan and _dice(config, case, root / target, plan)
-        rows.append(row)
-    write_tsv(root / TABLE, ["case", "fold", "reference_ml", *targets], rows)
-    missing = [row["case"] for row in rows if any(row[target] is None for target in targets)]
-    for row in rows:
-        values = ", ".join(f"{t} {row[t]:.3f}" for t in targets if row[t] is not None)
-        LOGGER.info("%s (%s ml): Dice %s", row["case"], row["reference_ml"], values or "n/a")
+        chosen = {target: plans[target][fold_of[case.row.name] - 1] for target in targets}
+        dices[case.row.name] = {
+            target: plan and _dice(config, case, root / target, plan)
+            for target, plan in chosen.items()
+        }
+    _merge(root / TABLE, _rows(config, cases, fold_of, dices))
+    for case in cases:
+        found = dices[case.row.name].items()
+        values = ", ".join(f"{target} {value:.3f}" for target, value in found if value is not None)
+        LOGGER.info("%s (%.3f ml): Dice %s", case.row.name, case.row.facts["lesion_ml"],
+                    values or "n/a")  # fmt: skip
     for target in targets:
-        values_of = [float(str(row[target])) for row in rows if row[target] is not None]
-        if values_of:
+        known = [value for row in dices.values() if (value := row[target]) is not None]
+        if known:
             LOGGER.info(
                 "%s: mean Dice %.3f, median %.3f of %d cases",
-                target, np.mean(values_of), np.median(values_of), len(values_of),
+                target, np.mean(known), np.median(known), len(known),
             )  # fmt: skip
+    missing = [name for name, row in dices.items() if None in row.values()]
     if missing:
-        LOGGER.info("%d of %d cases are still to come (--fold)", len(missing), len(rows))
+        LOGGER.info("%d of %d cases are still to come (--fold)", len(missing), len(dices))
         return
     labels = " ".join(f"{name}={path}" for name, path in config.dataset.derivatives.items())
     others = " ".join(f"{target}={root / target}" for target in targets[1:])
@@ -148,6 +155,40 @@ def report_folds(
         "all cases are there; compare with: flairseg %s %s group -d %s %s",
         config.dataset.bids_dir, root / targets[0], labels, others,
     )  # fmt: skip
+
+
+def _rows(
+    config: RunConfig,
+    cases: Sequence[PreparedCase],
+    fold_of: Mapping[str, int],
+    dices: Mapping[str, Mapping[str, float | None]],
+) -> list[dict[str, object]]:
+    """Return the rows of this call, model by model."""
+    folds = len(set(fold_of.values()))
+    count = config.train.count if config.train else None
+    return [
+        {
+            "model": target.removeprefix(PREFIX),
+            "participants": "n/a" if target == BASE else count or "all",
+            "seed": config.random_seed,
+            "folds": folds,
+            "case": case.row.name,
+            "fold": fold_of[case.row.name],
+            "reference_ml": round(case.row.facts["lesion_ml"], 3),
+            "dice": dices[case.row.name][target],
+        }
+        for target in dices[cases[0].row.name]
+        for case in cases
+    ]
+
+
+def _merge(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows into the table; those of other keys that are there stay before them."""
+    table = read_tsv(path)
+    known = table.rows if table.columns == COLUMNS else ()
+    new = {tuple(str(row[column]) for column in KEY) for row in rows}
+    old = [row for row in known if tuple(row[column] for column in KEY) not in new]
+    write_tsv(path, COLUMNS, [*old, *rows])
 
 
 def _plan(config: RunConfig, model: Path) -> Plan:

@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.config import DatasetConfig
 from bids_flairseg.model.bundle import bundle_digest
 from bids_flairseg.workflow.scan import run_folder
@@ -131,19 +132,17 @@ def test_cross_validation_segments_each_case_once_and_folds_are_gathered(command
     assert "fold2of3: done already" in text
     assert "all cases are there; compare with: flairseg" in text
     out = command.folder / "cv"
-    rows = [line.split("\t") for line in (out / "crossval.tsv").read_text().splitlines()]
-    assert rows[0][:3] == ["case", "fold", "reference_ml"]
+    rows = read_tsv(out / "crossval.tsv").rows
     name = "tiny-lesion-finetuned-last-quick"
-    for case, fold, *_ in rows[1:]:
-        models = {
-            "crossval-base": command.bundles / "lesion",
-            f"crossval-{name}": out / "models" / f"{name}-fold{fold}of3",
-        }
-        for target, model in models.items():
-            (mask,) = (out / target / case / "anat").glob("*_label-L_mask.json")
-            assert json.loads(mask.read_text())["Model"]["SHA256"] == bundle_digest(model)
-    assert sorted(row[1] for row in rows[1:]) == ["1", "2", "3"]
-    assert all(0.5 < float(row[3]) <= 1 for row in rows[1:])
+    for row in rows:
+        target, model = "crossval-base", command.bundles / "lesion"
+        if row["model"] == name:
+            target, model = f"crossval-{name}", out / "models" / f"{name}-fold{row['fold']}of3"
+        (mask,) = (out / target / row["case"] / "anat").glob("*_label-L_mask.json")
+        assert json.loads(mask.read_text())["Model"]["SHA256"] == bundle_digest(model)
+    models = sorted((row["model"], row["fold"]) for row in rows)
+    assert models == [(each, str(fold)) for each in ("base", name) for fold in (1, 2, 3)]
+    assert all(0.5 < float(row["dice"]) <= 1 for row in rows)
     assert not list(run_folder(dataset).rglob("*.np[yz]"))
 
 

@@ -8,7 +8,13 @@ import pytest
 
 from bids_flairseg.bids.labels import LabelledScan
 from bids_flairseg.bids.scans import Scan
-from bids_flairseg.config import DatasetConfig, ResourceConfig, RunConfig, SegmentConfig
+from bids_flairseg.config import (
+    DatasetConfig,
+    ResourceConfig,
+    RunConfig,
+    SegmentConfig,
+    TrainConfig,
+)
 from bids_flairseg.train.checks import CaseRow
 from bids_flairseg.workflow import crossval
 from bids_flairseg.workflow.cases import PreparedCase
@@ -20,14 +26,24 @@ def case(label: str) -> PreparedCase:
     return PreparedCase(LabelledScan(scan, (), (), {}), row, Path("/work"), own=True)
 
 
+def configure(root: Path, *, count: int | None = None, seed: int = 0) -> RunConfig:
+    return RunConfig(
+        dataset=DatasetConfig(root / "bids", root, root / "work"),
+        resources=ResourceConfig(),
+        segment=SegmentConfig(model=root / "base", anatomy=root / "anatomy"),
+        train=TrainConfig("crossval", count=count),
+        random_seed=seed,
+    )
+
+
+def read(root: Path) -> list[list[str]]:
+    return [line.split("\t") for line in (root / crossval.TABLE).read_text().splitlines()]
+
+
 def test_folds_whose_model_is_not_there_are_still_to_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = RunConfig(
-        dataset=DatasetConfig(tmp_path / "bids", tmp_path, tmp_path / "work"),
-        resources=ResourceConfig(),
-        segment=SegmentConfig(model=tmp_path / "base", anatomy=tmp_path / "anatomy"),
-    )
+    config = configure(tmp_path)
     asked: list[tuple[str, str, str]] = []
 
     def found(_: RunConfig, case: PreparedCase, folder: Path, settings: str) -> float:
@@ -49,6 +65,39 @@ def test_folds_whose_model_is_not_there_are_still_to_come(
         ("sub-1", "crossval-x", "fold1"),
         ("sub-2", "crossval-base", "base"),
     ]
-    rows = [line.split("\t") for line in (tmp_path / crossval.TABLE).read_text().splitlines()]
-    assert rows[1:] == [["sub-1", "1", "1.0", "0.5", "0.5"], ["sub-2", "2", "1.0", "0.5", "n/a"]]
+    assert read(tmp_path) == [
+        list(crossval.COLUMNS),
+        ["base", "n/a", "0", "2", "sub-1", "1", "1.0", "0.5"],
+        ["base", "n/a", "0", "2", "sub-2", "2", "1.0", "0.5"],
+        ["x", "all", "0", "2", "sub-1", "1", "1.0", "0.5"],
+        ["x", "all", "0", "2", "sub-2", "2", "1.0", "n/a"],
+    ]
     assert "1 of 2 cases are still to come" in caplog.text
+
+
+def test_rows_of_other_amounts_and_seeds_stay_and_those_of_the_same_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / crossval.TABLE).write_text("case\tfold\nsub-1\t1\n")  # of an older version
+    found = 0.25
+    monkeypatch.setattr(crossval, "_plan", lambda _, model: model.name)
+    monkeypatch.setattr(crossval, "_dice", lambda *_: found)
+
+    def report(**changes: int) -> None:
+        models = {"crossval-x": [tmp_path / "one", tmp_path / "two"]}
+        folds = [["sub-1"], ["sub-2"]]
+        config = configure(tmp_path, **changes)
+        crossval.report_folds(config, [case("1"), case("2")], folds, models)
+
+    report(count=1)
+    report(count=2)
+    report(count=2, seed=7)
+    found = 0.75
+    report(count=1)
+    rows = [dict(zip(crossval.COLUMNS, row, strict=True)) for row in read(tmp_path)[1:]]
+    keys = [(row["participants"], row["seed"], row["case"], row["dice"]) for row in rows]
+    assert sorted(keys) == [
+        ("1", "0", "sub-1", "0.75"), ("1", "0", "sub-2", "0.75"),
+        ("2", "0", "sub-1", "0.25"), ("2", "0", "sub-2", "0.25"),
+        ("2", "7", "sub-1", "0.25"), ("2", "7", "sub-2", "0.25"),
+    ]  # fmt: skip
