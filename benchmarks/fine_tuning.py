@@ -4,24 +4,26 @@
 contrast, resolution and lesion style, outlined by raters with habits of their own. It fine-tunes
 on some of its cases with each choice of layers, and scores the same held-back cases before and
 after. ``crossval`` asks the same of real scans, with ``flairseg --mode crossval``. Both print one
-table; what is done already is not done again, so an interrupted call goes on.
+table; what is done is not done again, so an interrupted call goes on.
 
     python benchmarks/fine_tuning.py simulate OUT --heads DIR [--shapes DIR] [--site thick]
     python benchmarks/fine_tuning.py crossval OUT --bids DIR --labels DIR [--participants 1 2 3]
 
-Both take ``--layers``, ``--model``, ``--recipe`` and ``--set`` as flairseg does.
+Both take ``--layers``, ``--model``, ``--recipe`` and ``--set`` as flairseg does; fewer steps are
+``--set epochs=6``, and ``--minutes`` ends with what is there by then.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_flairseg.model.bundle import bundle_digest, bundled, read_config
+from bids_flairseg.bids.tables import read_tsv
+from bids_flairseg.model.bundle import bundle_digest, bundled, read_card, read_config
 from bids_flairseg.preprocess.normalise import normalise_array
 from bids_flairseg.train.folds import hold_out, take
 from bids_flairseg.train.layers import LAYERS
@@ -43,6 +46,7 @@ from bids_flairseg.train.synthesis.lesion import VOXEL_MM, lesion_example
 from bids_flairseg.train.synthesis.shapes import LesionShapes
 
 WORSE = 0.01  # of Dice; less is noise
+NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class Plan:
     """One fine-tuning of the simulated site; all that its process has to know."""
 
     folder: Path
+    cases: Path
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
@@ -92,13 +97,19 @@ class Plan:
     threads: int
     label: str
 
+    @property
+    def name(self) -> str:
+        """Name of its result; another recipe, seed or choice of cases has another one."""
+        decides = (self.train, self.validation, self.test, asdict(self.recipe), self.seed)
+        return f"{self.label}-{digest(decides)}" if self.train else f"before-{digest(self.test)}"
 
-def draw_case(
-    number: int, site: Site, heads: Sequence[Path], shapes: Path | None, normalisation: str
-) -> StoredCase:
+
+def draw_case(number: int, chosen: argparse.Namespace) -> StoredCase:
     """Draw a head of the site as its scanner and its raters would have it."""
-    rng = np.random.default_rng((77, number))
-    real = LesionShapes.read(shapes) if shapes else None
+    rng, site = np.random.default_rng((77, number)), SITES[chosen.site]
+    real = LesionShapes.read(chosen.shapes) if chosen.shapes else None
+    heads = sorted(chosen.heads.glob("**/*.nii.gz"))
+    normalisation = read_config(chosen.model).preprocessing.normalisation
     kind = site.kinds[number % len(site.kinds)]
     labels = read_labels(heads[number % len(heads)])
     image, target = lesion_example(rng, labels, real, kind=kind)
@@ -149,32 +160,32 @@ def shift(
 
 
 def fine_tune(plan: Plan) -> dict[str, Any]:
-    """Fine-tune, and score the test cases before and after; in a process of its own."""
+    """Fine-tune, and score the test cases, mirrored as flairseg does; in a process of its own."""
+    from bids_flairseg.model.predict import mirrored
     from bids_flairseg.model.runtime import applied, get_model, set_up
     from bids_flairseg.train.engine import fit
     from bids_flairseg.train.job import TrainingJob
     from bids_flairseg.train.validation import at_threshold, score_cases
 
     set_up(plan.threads, "cpu")
-    test = read_cases(plan.folder / "cases", plan.test)
+    test = read_cases(plan.cases, plan.test)
     if not plan.train:
         network = get_model(plan.model)
-        return {"dice": [s.dice for s in score_cases(network.apply, test, network.config)]}
-    started = time.monotonic()
+        scores = score_cases(mirrored(network.apply), test, network.config)
+        return {"dice": [score.dice for score in scores]}
     job = TrainingJob(
-        folder=plan.folder / "training" / plan.label,
-        train=read_cases(plan.folder / "cases", plan.train),
-        validation=read_cases(plan.folder / "cases", plan.validation),
+        folder=plan.folder / "training" / plan.name,
+        train=read_cases(plan.cases, plan.train),
+        validation=read_cases(plan.cases, plan.validation),
         recipe=plan.recipe, parent=plan.model, layers=plan.layers, seed=plan.seed,
         nthreads=plan.threads, workers=2, device="cpu",
     )  # fmt: skip
     result = fit(job)
-    trained = time.monotonic() - started
-    scores = score_cases(applied(result.model), test, result.config)
+    scores = score_cases(mirrored(applied(result.model)), test, result.config)
     scores = at_threshold(scores, result.config.inference.threshold)
     return {
         "dice": [score.dice for score in scores],
-        "minutes": trained / 60,
+        "minutes": result.seconds / 60,
         "best_epoch": result.best_epoch,
         "threshold": result.config.inference.threshold,
         "parameters": result.trained_parameters,
@@ -183,13 +194,15 @@ def fine_tune(plan: Plan) -> dict[str, Any]:
 
 def simulate(chosen: argparse.Namespace) -> list[list[str]]:
     """Fine-tune on several amounts of cases of the site with each choice of layers."""
-    folder = chosen.out / f"{chosen.site}-{bundle_digest(chosen.model)[:8]}"
+    normalisation = read_config(chosen.model).preprocessing.normalisation
+    cases = chosen.out / f"{chosen.site}-{normalisation}"
     names = [f"sub-{n:03d}" for n in range(max(chosen.cases) + chosen.test)]
-    make_cases(chosen, folder / "cases", names)
-    test, pool = tuple(names[: chosen.test]), read_cases(folder / "cases", names[chosen.test :])
+    make_cases(chosen, cases, names)
+    test, pool = tuple(names[: chosen.test]), read_cases(cases, names[chosen.test :])
     recipe = load_recipe(chosen.recipe, dict(chosen.set), fine_tuning=True)
-    shared = {"folder": folder, "test": test, "model": chosen.model, "recipe": recipe,
-              "seed": chosen.seed, "threads": chosen.threads}  # fmt: skip
+    folder = chosen.out / f"{chosen.site}-{bundle_digest(chosen.model)[:8]}"
+    shared = {"folder": folder, "cases": cases, "test": test, "model": chosen.model,
+              "recipe": recipe, "seed": chosen.seed, "threads": chosen.threads}  # fmt: skip
     before = run(Plan(train=(), validation=(), layers="", label="before", **shared))["dice"]
     rows = [["cases", "before", *chosen.layers]]
     for count in chosen.cases:
@@ -197,37 +210,33 @@ def simulate(chosen: argparse.Namespace) -> list[list[str]]:
         train, held = hold_out(own, share=recipe.hold_out, seed=chosen.seed)
         rows.append([str(count), f"{statistics.mean(before):.3f}"])
         for layers in chosen.layers:
-            label = f"{count}-{layers}"
-            plan = Plan(train=train, validation=held, layers=layers, label=label, **shared)
-            rows[-1].append(cell(before, run(plan)))
+            plan = Plan(train=train, validation=held, layers=layers, label=f"{count}-{layers}",
+                        **shared)  # fmt: skip
+            result = run(plan, allowed=chosen.allowed())
+            rows[-1].append(cell(before, result) if result else NOT_RUN)
             print(" | ".join(rows[-1]), flush=True)
     return rows
 
 
 def make_cases(chosen: argparse.Namespace, folder: Path, names: Sequence[str]) -> None:
     """Draw the cases of the site that are not there yet."""
-    heads = sorted(chosen.heads.glob("**/*.nii.gz"))
-    normalisation = read_config(chosen.model).preprocessing.normalisation
     for number, name in enumerate(names):
         if not (folder / f"{name}.json").exists():
-            site = SITES[chosen.site]
-            write_case(folder, draw_case(number, site, heads, chosen.shapes, normalisation))
-            print(f"drew {name}", flush=True)
+            write_case(folder, draw_case(number, chosen))
 
 
-def run(plan: Plan) -> dict[str, Any]:
-    """Return the result of a plan, from an earlier call where there is one."""
-    content = json.dumps({k: str(v) for k, v in asdict(plan).items() if k != "threads"})
-    path = plan.folder / "results" / f"{plan.label}.json"
+def run(plan: Plan, *, allowed: bool = True) -> dict[str, Any]:
+    """Return the result of a plan, from an earlier call where there is one; empty without time."""
+    path = plan.folder / "results" / f"{plan.name}.json"
     if path.exists():
-        known = json.loads(path.read_text())
-        if known.pop("plan") == content:
-            return dict(known)
+        return dict(json.loads(path.read_text()))
+    if not allowed:
+        return {}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as executor:  # TensorFlow gives nothing back
         result = executor.submit(fine_tune, plan).result()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"plan": content, **result}))
+    path.write_text(json.dumps(result))
     return result
 
 
@@ -243,38 +252,53 @@ def cell(before: Sequence[float], result: dict[str, Any]) -> str:
 
 def crossval(chosen: argparse.Namespace) -> list[list[str]]:
     """Cross-validate real scans with each choice of layers, by the command itself."""
-    rows: list[list[str]] = []
+    out, rows = chosen.out / bundle_digest(chosen.model)[:8], list[list[str]]()
+    recipe = load_recipe(chosen.recipe, dict(chosen.set), fine_tuning=True)
     for layers in chosen.layers:
-        started = time.monotonic()
-        subprocess.run(crossval_command(chosen, layers), check=True)
-        minutes = (time.monotonic() - started) / 60
-        lines = [line.split("\t") for line in (chosen.out / "crossval.tsv").read_text().split("\n")]
-        table = [dict(zip(lines[0], line, strict=True)) for line in lines[1:] if len(line) > 1]
-        new, old = f"crossval-layers-{layers}", "crossval-base"
+        name = f"{layers}-{digest([asdict(recipe), chosen.seed])}"
+        if not dices(out, name) and (not rows or chosen.allowed()):
+            subprocess.run(crossval_command(chosen, out, layers, name), check=True)
+        old, new = dices(out, "base"), dices(out, name)
         if not rows:
-            rows = [["layers", *(f"{r['case']} ({r['reference_ml']} ml)" for r in table), "mean",
-                     "worse", "minutes"]]  # fmt: skip
-            rows.append(["before", *(f"{float(r[old]):.3f}" for r in table), _mean(table, old),
-                         "", ""])  # fmt: skip
-        worse = sum(float(r[new]) < float(r[old]) - WORSE for r in table)
-        rows.append([layers, *(f"{float(r[new]):.3f}" for r in table), _mean(table, new),
-                     str(worse), f"{minutes:.1f}"])  # fmt: skip
+            rows = [["layers", *old, "mean", "worse", "minutes"], line("before", old)]
+        if not new:
+            rows.append([layers, *[NOT_RUN] * len(old), "", "", ""])
+            continue
+        worse = sum(new[case] < old[case] - WORSE for case in old)
+        cards = [read_card(path.parent) for path in out.glob(f"models/{name}-fold*/model.json")]
+        minutes = sum(card.training["minutes"] for card in cards)
+        rows.append([*line(layers, new)[:-2], str(worse), f"{minutes:.1f}"])
         print(" | ".join(rows[-1]), flush=True)
     return rows
 
 
-def _mean(table: Sequence[dict[str, str]], column: str) -> str:
-    return f"{statistics.mean(float(row[column]) for row in table):.3f}"
+def dices(out: Path, model: str) -> dict[str, float]:
+    """Read the Dice of each case with a model; empty where one of them is missing."""
+    rows = [row for row in read_tsv(out / "crossval.tsv").rows if row["model"] == model]
+    if any(row["dice"] == "n/a" for row in rows):
+        return {}
+    return {f"{row['case']} ({row['reference_ml']} ml)": float(row["dice"]) for row in rows}
 
 
-def crossval_command(chosen: argparse.Namespace, layers: str) -> list[str]:
-    """Return the command of one cross-validation; all share outputs and work folder."""
-    words: list[Any] = [sys.executable, "-m", "bids_flairseg", chosen.bids, chosen.out]
+def digest(content: object) -> str:
+    """Condense what decides about a result."""
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:8]
+
+
+def line(name: str, found: Mapping[str, float]) -> list[str]:
+    """Write the Dice of all cases and their mean; two more cells are empty."""
+    values = [*found.values(), statistics.mean(found.values())]
+    return [name, *(f"{value:.3f}" for value in values), "", ""]
+
+
+def crossval_command(chosen: argparse.Namespace, out: Path, layers: str, name: str) -> list[str]:
+    """Return the command of one cross-validation; all share a work folder, and preprocess once."""
+    words: list[Any] = [sys.executable, "-m", "bids_flairseg", chosen.bids, out]
     words += ["participant", "--mode", "crossval", "--folds", chosen.folds, "--layers", layers]
-    words += ["-d", f"manual={chosen.labels}", "-w", chosen.out / ".flairseg_work"]
+    words += ["-d", f"manual={chosen.labels}", "-w", chosen.out / "work"]
     words += ["--model", chosen.model, "--recipe", chosen.recipe, "--device", "cpu"]
     words += ["--nprocs", chosen.threads, "--random-seed", chosen.seed]
-    words += ["--bundle-name", f"layers-{layers}"]
+    words += ["--bundle-name", name]
     if chosen.participants:
         words += ["--participant-label", *chosen.participants]
     if chosen.set:
@@ -284,22 +308,23 @@ def crossval_command(chosen: argparse.Namespace, layers: str) -> list[str]:
 
 def main() -> None:
     """Run one of the two, and print its table in Markdown."""
-    chosen = build_parser().parse_args()
+    chosen, began = build_parser().parse_args(), time.monotonic()
+    chosen.allowed = lambda: time.monotonic() - began < 60 * chosen.minutes
     chosen.out.mkdir(parents=True, exist_ok=True)
     rows = (simulate if chosen.command == "simulate" else crossval)(chosen)
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
     text = "\n".join(lines) + "\n"
-    name = f"{chosen.command}-{chosen.site}.md" if chosen.command == "simulate" else "crossval.md"
-    (chosen.out / name).write_text(text)
+    name = chosen.site if chosen.command == "simulate" else "crossval"
+    (chosen.out / f"{name}.md").write_text(text)
     print(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    made, real = commands.add_parser("simulate"), commands.add_parser("crossval")
+    add = parser.add_subparsers(dest="command", required=True).add_parser
+    made, real = add("simulate"), add("crossval")
     for each in (made, real):
         each.add_argument("out", type=Path)
         each.add_argument("--layers", nargs="+", choices=LAYERS, default=list(LAYERS))
@@ -308,6 +333,7 @@ def build_parser() -> argparse.ArgumentParser:
         each.add_argument("--set", nargs="+", default=[], type=lambda text: text.split("=", 1))
         each.add_argument("--seed", type=int, default=0)
         each.add_argument("--threads", type=int, default=2)
+        each.add_argument("--minutes", type=float, default=1e9, help="begin nothing after them")
     made.add_argument("--heads", type=Path, required=True, help="folder of label maps")
     made.add_argument("--shapes", type=Path, help="folder of real lesion masks")
     made.add_argument("--site", choices=sorted(SITES), default="thick")
