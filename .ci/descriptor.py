@@ -111,6 +111,8 @@ CBRAIN = {
         },
     },
 }
+#: For one participant, from what benchmarks/command.py measured; docs/platforms.md has the figures.
+RESOURCES = {"cpu-cores": 2, "ram": 4, "disk-space": 1, "walltime-estimate": 600, "nodes": 1}
 IS_FLAG = (argparse._StoreTrueAction, argparse._CountAction)
 ERROR_CODES = {
     1: "Some scan failed; the others are done",
@@ -204,7 +206,7 @@ def build_descriptor() -> dict[str, Any]:
         "groups": GROUPS,
         "output-files": [RESULTS],
         "error-codes": [{"code": code, "description": text} for code, text in ERROR_CODES.items()],
-        "suggested-resources": {"cpu-cores": 4, "ram": 8, "disk-space": 1, "nodes": 1},
+        "suggested-resources": RESOURCES,
         "tags": {
             "domain": ["neuroinformatics", "bids", "mri"],
             "modality": ["FLAIR"],
