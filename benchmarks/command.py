@@ -1,9 +1,13 @@
-"""The whole command: first scan, further scans, memory, and where the time goes.
+"""The whole command: first scan, further scans, nothing to do, memory, and where the time goes.
 
-Every run starts with an empty output and work folder. Memory is the sum over the command and
-all its children, shared pages counted once (PSS), sampled ten times a second.
+The calls take turns, so that what else the machine does meets all of them, and ratios are made
+within a turn. All but the second call start with an empty output and work folder. Memory is the
+sum over the command and its children, shared pages counted once (PSS), sampled up to five times
+a second; the sampling takes at most a tenth of a processor.
 
-    python benchmarks/command.py BIDS [--participants 01 02 ...] [--repeats 3] [--cube]
+    python benchmarks/command.py BIDS [--participants 01 02 ...] [--repeats 3] [--cubes 2]
+
+On two free processors the defaults take about six minutes.
 """
 
 from __future__ import annotations
@@ -12,22 +16,30 @@ import argparse
 import itertools
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import psutil
 from nibabel.processing import resample_from_to
+from nipype.pipeline.engine.utils import load_resultfile
 
-_LINE = re.compile(r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)\S*\s+(?:\w+\s+)?(?P<text>.*)")
+from bids_flairseg.workflow.progress import describe_step
+
+START, LOAD = "start: options, index, validator, workers", "waiting for the networks"
+BETWEEN, END = "between the steps", "end: record, summary"
+SEGMENT = describe_step("segment")
+EDGE = 256
+#: Accepted by the project on two processors of a common machine.
+LIMITS: Mapping[str, float] = {"--help": 1, "first": 90, "further": 30, "cube memory": 6000}
 
 
 @dataclass(frozen=True)
@@ -40,16 +52,16 @@ class Run:
         From start to exit.
     peak_mb : float
         Largest sum of memory.
-    steps : dict of str to float
-        Seconds by what the log says was going on.
+    steps : list of dict of str to float
+        What `read_steps` gives; empty if the work folder was there before.
     """
 
     seconds: float
     peak_mb: float
-    steps: dict[str, float]
+    steps: list[dict[str, float]]
 
 
-def run(bids: Path, participants: Sequence[str]) -> Run:
+def run(bids: Path, participants: Sequence[str], folder: Path) -> Run:
     """Run the participant level on some participants.
 
     Parameters
@@ -58,26 +70,36 @@ def run(bids: Path, participants: Sequence[str]) -> Run:
         Dataset.
     participants : sequence of str
         Labels.
+    folder : Path
+        For output and work folder; what is there is used.
 
     Returns
     -------
     run : Run
         Time, memory, steps.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "out"
-        words = [sys.executable, "-m", "bids_flairseg", str(bids), str(output), "participant"]
-        words += ["-w", f"{folder}/work", "--participant-label", *participants]
-        start, peak = time.perf_counter(), 0.0
-        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as call:
-            while call.poll() is None:
-                peak = max(peak, memory_mb(call.pid))
-                time.sleep(0.1)
-        seconds = time.perf_counter() - start
-        if call.returncode:
-            raise SystemExit(f"the command ended with {call.returncode}")
-        [log] = output.glob("logs/*/flairseg.log")
-        return Run(seconds, peak, read_steps(log))
+    output, console = folder / "out", folder / "console.txt"
+    words = [sys.executable, "-m", "bids_flairseg", str(bids), str(output), "participant"]
+    words += ["-w", str(folder / "work"), "--participant-label", *participants]
+    is_first = not (folder / "work").exists()
+    began, start, peak = time.time(), time.perf_counter(), 0.0
+    with (
+        console.open("w") as stream,
+        subprocess.Popen(words, stdout=stream, stderr=subprocess.STDOUT) as call,
+    ):
+        while call.poll() is None:
+            looked = time.perf_counter()
+            peak = max(peak, memory_mb(call.pid))
+            pause = max(0.2, 10 * (time.perf_counter() - looked))
+            try:
+                call.wait(pause)
+            except subprocess.TimeoutExpired:
+                continue
+    seconds = time.perf_counter() - start
+    if call.returncode:
+        raise SystemExit(f"{console.read_text()}\nthe command ended with {call.returncode}")
+    steps = read_steps(folder / "work", began, began + seconds) if is_first else []
+    return Run(seconds, peak, steps)
 
 
 def memory_mb(pid: int) -> float:
@@ -92,17 +114,53 @@ def memory_mb(pid: int) -> float:
     return total / 1e6
 
 
-def read_steps(log: Path) -> dict[str, float]:
-    """Return the seconds between the lines of a run's log, by the earlier line's text."""
-    moments = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        if found := _LINE.search(line):
-            hours, minutes, seconds = (int(found[part]) for part in ("h", "m", "s"))
-            moments.append((3600 * hours + 60 * minutes + seconds, found["text"][:60]))
-    steps: dict[str, float] = {}
-    for (start, text), (stop, _) in itertools.pairwise(moments):
-        steps[text] = steps.get(text, 0) + (stop - start) % 86400
-    return steps
+def read_steps(work: Path, began: float, ended: float) -> list[dict[str, float]]:
+    """Return the seconds of each step of each scan, as Nipype has kept them with the results.
+
+    Parameters
+    ----------
+    work : Path
+        Work folder of one run.
+    began, ended : float
+        Clock times of the command's start and exit in s since the epoch.
+
+    Returns
+    -------
+    list of dict of str to float
+        For each scan, in the order of their beginnings, the seconds by step. That of the first
+        one has in addition what lies before, between and after its steps.
+    """
+    scans: dict[str, list[tuple[float, float, str]]] = {}
+    for path in work.glob("*/*/sub-*/*/result_*.pklz"):
+        runtime = load_resultfile(path, resolve=False).runtime
+        start, stop = (
+            datetime.fromisoformat(moment).timestamp()
+            for moment in (runtime.startTime, runtime.endTime)
+        )
+        scans.setdefault(path.parts[-3], []).append((start, stop, path.parts[-2]))
+    ordered = sorted(sorted(steps) for steps in scans.values())
+    seconds = [
+        {describe_step(step): stop - start for start, stop, step in scan} for scan in ordered
+    ]
+    if not ordered:
+        return []
+    first = ordered[0]
+    gaps = {step: after - before for (_, before, _), (after, _, step) in itertools.pairwise(first)}
+    load = gaps.pop("find_brain")
+    around = {BETWEEN: sum(gaps.values()), END: ended - first[-1][1]}
+    seconds[0] = {START: first[0][0] - began, LOAD: load, **seconds[0], **around}
+    return seconds
+
+
+def choose_participants(bids: Path, count: int) -> list[str]:
+    """Choose participants, those with one scan of thick slices first."""
+
+    def rank(folder: Path) -> tuple[bool, int, str]:
+        scans = sorted(folder.glob("**/*_FLAIR.nii*"))
+        zooms = nib.load(scans[0]).header.get_zooms() if scans else (1.0,)
+        return max(zooms) < 2 * min(zooms), len(scans) or 99, folder.name
+
+    return [folder.name[4:] for folder in sorted(bids.glob("sub-*"), key=rank)][:count]
 
 
 def make_cube(bids: Path, participant: str, root: Path) -> Path:
@@ -111,8 +169,8 @@ def make_cube(bids: Path, participant: str, root: Path) -> Path:
     image = nib.load(source)
     affine = np.eye(4)
     centre = image.affine @ [*((np.array(image.shape) - 1) / 2), 1]
-    affine[:3, 3] = centre[:3] - 127.5
-    cube = resample_from_to(image, ((256, 256, 256), affine), order=1)
+    affine[:3, 3] = centre[:3] - (EDGE - 1) / 2
+    cube = resample_from_to(image, ((EDGE,) * 3, affine), order=1)
     anat = root / "sub-cube" / "anat"
     anat.mkdir(parents=True)
     nib.save(
@@ -134,44 +192,123 @@ def time_help() -> float:
     return time.perf_counter() - start
 
 
-def tell(what: str, values: Sequence[float], unit: str) -> None:
-    """Print minimum, median and maximum."""
-    low, high = min(values), max(values)
-    print(f"{what:<44}{low:9.2f}{statistics.median(values):9.2f}{high:9.2f} {unit}")
+@dataclass(frozen=True)
+class Turn:
+    """One call of each kind; those that were left out are None."""
+
+    help_s: float
+    first: Run
+    again: Run
+    more: Run | None
+    cube: Run | None
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def take_turn(bids: Path, names: Sequence[str], cube: Path | None) -> Turn:
+    """Make one call of each kind."""
+    folders = [tempfile.TemporaryDirectory(prefix="flairseg-") for _ in range(3)]
+    try:
+        first, more, whole = (Path(folder.name) for folder in folders)
+        return Turn(
+            time_help(),
+            run(bids, names[:1], first),
+            run(bids, names[:1], first),
+            run(bids, names, more) if len(names) > 1 else None,
+            run(cube, ["cube"], whole) if cube else None,
+        )
+    finally:
+        for folder in folders:
+            folder.cleanup()
+
+
+def show(what: str, values: Sequence[float], unit: str, limit: float | None = None) -> bool:
+    """Print minimum, median and maximum; return whether the median keeps the limit."""
+    middle = statistics.median(values)
+    note = f" (limit {limit:g})" if limit else ""
+    print(f"{what:<44}{min(values):9.2f}{middle:9.2f}{max(values):9.2f} {unit}{note}", flush=True)
+    return limit is None or middle <= limit
+
+
+def show_turns(turns: Sequence[Turn], scans: int) -> bool:
+    """Print times, memory and ratios; return whether all limits are kept."""
+    first = [turn.first for turn in turns]
+    kept = [
+        show("--help", [turn.help_s for turn in turns], "s", LIMITS["--help"]),
+        show("one scan", [one.seconds for one in first], "s", LIMITS["first"]),
+    ]
+    show("  memory", [one.peak_mb for one in first], "MB")
+    show("the same again", [turn.again.seconds for turn in turns], "s")
+    ratios = {"the same again / one scan": [t.again.seconds / t.first.seconds for t in turns]}
+    mores = [(turn.first, turn.more) for turn in turns if turn.more]
+    if mores:
+        each = [(more.seconds - one.seconds) / (scans - 1) for one, more in mores]
+        kept.append(show(f"each of {scans - 1} further scans", each, "s", LIMITS["further"]))
+        show("  memory", [more.peak_mb for _, more in mores], "MB")
+        segment = [steps[SEGMENT] for _, more in mores for steps in more.steps[1:]]
+        show("  network for a brain, read and written", segment, "s")
+        ratios["a further scan / one scan"] = [
+            seconds / one.seconds for seconds, (one, _) in zip(each, mores, strict=True)
+        ]
+    cubes = [(turn.first, turn.cube) for turn in turns if turn.cube]
+    if cubes:
+        show("256^3 voxels of 1 mm", [cube.seconds for _, cube in cubes], "s")
+        peaks = [cube.peak_mb for _, cube in cubes]
+        kept.append(show("  memory", peaks, "MB", LIMITS["cube memory"]))
+        ratios["256^3 / one scan, time"] = [cube.seconds / one.seconds for one, cube in cubes]
+        ratios["256^3 / one scan, memory"] = [cube.peak_mb / one.peak_mb for one, cube in cubes]
+    for what, values in ratios.items():
+        show(what, values, "")
+    return all(kept)
+
+
+def show_steps(turns: Sequence[Turn]) -> None:
+    """Print where the time goes, for the first scan and for those after it."""
+    first = [turn.first.steps[0] for turn in turns]
+    later = [steps for turn in turns if turn.more for steps in turn.more.steps[1:]]
+    whole = statistics.median(turn.first.seconds for turn in turns)
+    print(f"\n{'where the time goes, seconds':<44}{'min':>9}{'median':>9}{'max':>9}{'share':>8}"
+          f"{'further scans':>16}")  # fmt: skip
+    for step in first[0]:
+        values = [steps[step] for steps in first]
+        middle = statistics.median(values)
+        more = [steps[step] for steps in later if step in steps]
+        after = f"{statistics.median(more):16.2f}" if more else f"{'-':>16}"
+        print(f"{step:<44}{min(values):9.2f}{middle:9.2f}{max(values):9.2f}{middle / whole:8.0%}"
+              f"{after}")  # fmt: skip
+    print("The networks are loaded while scans are looked for and the first one is checked.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; return 1 if the median of something is over its limit."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("bids", type=Path)
-    parser.add_argument("--participants", nargs="+", default=[], help="default: all")
+    parser.add_argument(
+        "--participants", nargs="+", help="labels; the first one with one scan "
+        "(default: three, those with one scan of thick slices first)",
+    )  # fmt: skip
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--cube", action="store_true", help="also 256^3 voxels of the first one")
-    chosen = parser.parse_args()
-    names = chosen.participants or sorted(p.name[4:] for p in chosen.bids.glob("sub-*"))
-    scans = [len(list(chosen.bids.glob(f"sub-{name}/**/*_FLAIR.nii.gz"))) for name in names]
-    print(f"{os.cpu_count()} processors, {psutil.virtual_memory().total / 1e9:.0f} GB memory")
+    parser.add_argument("--cubes", type=int, default=2, help="turns with 256^3 voxels as well")
+    chosen = parser.parse_args(argv)
+    names = chosen.participants or choose_participants(chosen.bids, 3)
+    counts = [len(list(chosen.bids.glob(f"sub-{name}/**/*_FLAIR.nii*"))) for name in names]
+    if not counts or counts[0] != 1:
+        parser.error(f"expected one FLAIR of sub-{names[0] if names else ''}, found {counts[:1]}")
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        cube = make_cube(chosen.bids, names[0], Path(folder) / "bids") if chosen.cubes else None
+        turns = [
+            take_turn(chosen.bids, names, cube if number < chosen.cubes else None)
+            for number in range(chosen.repeats)
+        ]
+    print(f"{os.cpu_count()} processors, {psutil.virtual_memory().total / 2**30:.0f} GiB of memory;"
+          f" sub-{', sub-'.join(names)}; {chosen.repeats} turns")  # fmt: skip
     print(f"{'':<44}{'min':>9}{'median':>9}{'max':>9}")
-    tell("--help", [time_help() for _ in range(chosen.repeats)], "s")
-    first = [run(chosen.bids, names[:1]) for _ in range(chosen.repeats)]
-    tell(f"{scans[0]} scan(s) of sub-{names[0]}", [one.seconds for one in first], "s")
-    tell("  memory", [one.peak_mb for one in first], "MB")
-    if len(names) > 1:
-        everything = [run(chosen.bids, names) for _ in range(chosen.repeats)]
-        more = sum(scans) - scans[0]
-        each = [(b.seconds - a.seconds) / more for a, b in zip(first, everything, strict=True)]
-        tell(f"each of {more} further scans", each, "s")
-        tell("  memory", [one.peak_mb for one in everything], "MB")
-    if chosen.cube:
-        with tempfile.TemporaryDirectory() as folder:
-            cube = make_cube(chosen.bids, names[0], Path(folder) / "bids")
-            big = [run(cube, ["cube"]) for _ in range(chosen.repeats)]
-        tell("256^3 voxels of 1 mm", [one.seconds for one in big], "s")
-        tell("  memory", [one.peak_mb for one in big], "MB")
-    print("\nwhere the time of the first goes (whole seconds of the log)")
-    for text, seconds in first[-1].steps.items():
-        print(f"{seconds:6.0f} s  {text}")
+    kept = show_turns(turns, sum(counts))
+    show_steps(turns)
+    print(f"\nall of this took {time.perf_counter() - started:.0f} s")
+    return 0 if kept else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""A network: one pass against windows, float32 against bfloat16; time and Dice.
+"""A network: windows against one pass, bfloat16 against float32; time and Dice.
 
 Every FLAIR of a dataset that has a reference mask (of its lesions for a lesion bundle, of its
 brain for an anatomy bundle) is prepared once. Lesions need a brain: the mask in the dataset's
@@ -18,7 +18,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,7 @@ VARIANTS = (
     Variant("one pass bfloat16", precision="bfloat16"),
     Variant("windows bfloat16", precision="bfloat16", inference="windows"),
     Variant("one pass float32, flip", flip=True),
+    Variant("windows float32, flip", inference="windows", flip=True),
 )
 
 
@@ -169,25 +170,49 @@ def report(
     cases: Sequence[Case],
     variants: Sequence[Variant],
 ) -> None:
-    """Print times with their ratios, then the agreement of every case."""
-    heads = [f"{head:<26}" for head in ("seconds", "ratio to the first", "processor seconds")]
-    print(f"\n{'min, median, max of':<24}{''.join(heads)}")
+    """Print times with their ratios to the first, then the agreement of every case."""
+    columns = ("seconds", "ratio", "processor seconds", "ratio")
+    print(f"\n{'min, median, max of':<24}{''.join(f'{column:<26}' for column in columns)}")
     base = [run for case in cases for run in results[BASE.name, case.name]]
     for variant in variants:
         runs = [run for case in cases for run in results[variant.name, case.name]]
-        ratios = [one.seconds / other.seconds for one, other in zip(runs, base, strict=True)]
-        columns = [[run.seconds for run in runs], ratios, [run.worked for run in runs]]
-        print(f"{variant.name:<24}{'   '.join(map(spread, columns))}")
+        cells = []
+        for times, first in (
+            ([run.seconds for run in runs], [run.seconds for run in base]),
+            ([run.worked for run in runs], [run.worked for run in base]),
+        ):
+            cells += [times, [one / other for one, other in zip(times, first, strict=True)]]
+        print(f"{variant.name:<24}{'   '.join(map(spread, cells))}")
+    print_agreement(results, cases, variants)
+
+
+def print_agreement(
+    results: Mapping[tuple[str, str], Sequence[Result]],
+    cases: Sequence[Case],
+    variants: Sequence[Variant],
+) -> None:
+    """Print volume and Dice of every case, and their means."""
     print(f"\n{'scan':<20} {'variant':<24}{'volume ml':>10}{'drawn ml':>10}{'Dice':>8}"
           f"{'Dice with the first':>21}")  # fmt: skip
+    means: dict[str, list[tuple[float, float, float, float]]] = {}
     for case in cases:
         voxel_ml = abs(float(np.linalg.det(case.reference.affine[:3, :3]))) / 1000
         first, truth = results[BASE.name, case.name][0].mask, case.truth
         for variant in variants:
             mask = results[variant.name, case.name][0].mask
-            print(f"{case.name:<20} {variant.name:<24}{mask.sum() * voxel_ml:10.2f}"
-                  f"{truth.sum() * voxel_ml:10.2f}{dice(mask, truth):8.3f}"
-                  f"{dice(mask, first):21.4f}")  # fmt: skip
+            volumes = mask.sum() * voxel_ml, truth.sum() * voxel_ml
+            row = (*volumes, dice(mask, truth), dice(mask, first))
+            means.setdefault(variant.name, []).append(row)
+            print(agreement(case.name, variant.name, row))
+    if len(cases) > 1:
+        for name, rows in means.items():
+            print(agreement("mean", name, np.mean(rows, axis=0)))
+
+
+def agreement(scan: str, variant: str, row: Iterable[float]) -> str:
+    """Print one line of the second table."""
+    found, drawn, overlap, same = row
+    return f"{scan:<20} {variant:<24}{found:10.2f}{drawn:10.2f}{overlap:8.3f}{same:21.4f}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -199,7 +224,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--participant", default="sub-*", help="only this one, say sub-cs07")
-    parser.add_argument("--only", type=int, nargs="+", help="numbers of variants beside the first")
+    named = ", ".join(f"{number} {variant.name}" for number, variant in enumerate(VARIANTS, 1))
+    parser.add_argument("--only", type=int, nargs="+", help=f"beside the first; {named}")
     chosen = parser.parse_args(argv)
     config = check_bundle(chosen.model)
     cases = list(find_cases(chosen.bids, config, chosen.participant))

@@ -191,7 +191,7 @@ def brain_mask_from_classes(
     if volume < MIN_BRAIN_ML:
         raise InputError(
             f"expected the FLAIR of a head, found {volume:.0f} ml of brain. "
-            "Look at the image, and leave it out with --bids-filter-file if it shows none."
+            "If it shows one, supply a mask (-d NAME=PATH); else leave it out (--bids-filter-file)."
         )
     envelope = fill(close(core, CLOSING_MM, zooms))
     LOGGER.debug("brain %.0f ml, envelope %d voxels", volume, np.count_nonzero(envelope))

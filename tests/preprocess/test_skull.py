@@ -115,8 +115,10 @@ def test_no_brain_and_a_mask_elsewhere_are_said(head: nib.Nifti1Image) -> None:
     away = np.asarray(head.affine).copy()
     away[:3, 3] += 500
 
-    with pytest.raises(InputError, match="found 0 ml of brain"):
+    with pytest.raises(InputError, match=r"found 0 ml of brain\. If it shows one, supply a mask"):
         find_brain(head, nothing)
+    given = find_brain(head, nothing, supplied=drawn_brain(head))
+    assert dice(given.mask, drawn_brain(head)) == 1
     with pytest.raises(InputError, match="Check that both lie in the same space"):
         find_brain(head, nothing, supplied=new_image(voxels(drawn_brain(head)), away))
 
