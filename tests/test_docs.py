@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from bids_flairseg import parser
@@ -128,26 +130,22 @@ def test_the_readme_names_the_outputs_as_they_are() -> None:
         assert f"_{output.suffix}" in text
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", ["index.md", "faq.md"])
-def test_documented_commands_run(page: str, tmp_path: Path) -> None:
-    from tests.end_to_end.heads import draw_head, write_dataset
+#: Makes a training short; the pages leave these words out.
+QUICK = ["--recipe", "quick", "--set", "patch=16", "epochs=1", "steps_per_epoch=2", "batch=2"]
+RUN_IN_ORDER = [("docs/index.md", "docs/reproducibility.md"), ("docs/faq.md",), ("README.md",)]
 
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pages", RUN_IN_ORDER, ids=lambda pages: pages[0])
+def test_documented_commands_run(pages: tuple[str, ...], tmp_path: Path) -> None:
     write = [sys.executable, "-m", "tests.tiny", str(tmp_path / "bundles")]
     subprocess.run(write, check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
-    write_dataset(tmp_path / "bids", {"01": draw_head("RAS", 0.0, lesion=True)})
-    write_dataset(tmp_path / "outlines", {})
-    write_dataset(tmp_path / "masks", {})
-    tiny = ["--model", "bundles/lesion", "--anatomy-model", "bundles/anatomy", "--nprocs", "2"]
+    write_data(tmp_path)
     done = 0
-    for words in commands(ROOT / "docs" / page):
-        if words[0].startswith("BIDS_DIR") or words[0] == "/bids":
+    for words in (words for page in pages for words in commands(ROOT / page)):
+        if words[0].startswith("BIDS") or words[0] == "/bids":
             continue
-        local = [word.replace("/path/to/", "") for word in words]
-        records = sorted(tmp_path.glob("results/logs/*/flairseg.toml"))
-        local = [str(records[0]) if "RUN" in word else word for word in local]
-        if "participant" in local and "--config" not in local:
-            local += tiny
+        local = fill_in(words, tmp_path)
         run = subprocess.run(
             [sys.executable, "-m", "bids_flairseg", *local],
             cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -156,3 +154,32 @@ def test_documented_commands_run(page: str, tmp_path: Path) -> None:
         assert run.returncode == 0, (local, run.stderr)
         done += 1
     assert done >= 2
+
+
+def write_data(folder: Path) -> None:
+    """Write a dataset, outlines of its lesions, and an empty folder of brain masks."""
+    from tests.end_to_end.heads import draw_head, write_dataset
+
+    heads = {f"0{number}": draw_head("RAS", 5.0 * number, lesion=True) for number in range(3)}
+    write_dataset(folder / "bids", heads)
+    write_dataset(folder / "masks", {})
+    write_dataset(folder / "outlines", {})
+    for label, image in heads.items():
+        path = folder / f"outlines/sub-{label}/anat/sub-{label}_label-L_mask.nii.gz"
+        path.parent.mkdir(parents=True)
+        outline = (np.asarray(image.dataobj) > 150).astype(np.uint8)
+        nib.save(nib.Nifti1Image(outline, image.affine), path)
+
+
+def fill_in(words: list[str], folder: Path) -> list[str]:
+    """Put what is there in the place of what a page names, tiny networks and a short training."""
+    local = [word.replace("/path/to/", "") for word in words]
+    for word, pattern in (("RUN", "results/logs/*/flairseg.toml"), ("NAME", "results/models/*")):
+        found = [str(path) for path in sorted(folder.glob(pattern)) if "fold" not in path.name]
+        local = [found[0] if word in each else each for each in local]
+    if "participant" in local and "--config" not in local:
+        local += ["--anatomy-model", "bundles/anatomy", "--nprocs", "2"]
+        local += [] if "--model" in local else ["--model", "bundles/lesion"]
+    if "--mode" in local:
+        local += [*QUICK, *(["--folds", "2"] if "crossval" in local else [])]
+    return local
