@@ -112,6 +112,18 @@ def test_scripts_modules_and_targets_that_are_named_exist(page: Path) -> None:
         assert (ROOT / script).is_file(), script
 
 
+def test_the_map_of_the_code_names_what_there_is() -> None:
+    text = (ROOT / "docs" / "code.md").read_text(encoding="utf-8")
+    names = [name.split(".") for name in re.findall(r"`(\w+(?:\.\w+)+)`", text)]
+    assert len(names) > 15
+    for *folders, last in names:
+        path = ROOT / "bids_flairseg" / "/".join(folders)
+        if path.with_suffix(f".{last}").is_file() or (path / f"{last}.py").is_file():
+            continue
+        source = path.with_suffix(".py").read_text(encoding="utf-8")
+        assert re.search(rf"^def {last}\b", source, re.MULTILINE), (folders, last)
+
+
 def test_options_that_the_pages_name_exist() -> None:
     known = {text for action in parser.build_parser()._actions for text in action.option_strings}
     for page in PAGES:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+from nilearn.datasets.struct import GM_MNI152_FILE_PATH, WM_MNI152_FILE_PATH
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -61,6 +63,30 @@ def test_the_lock_files_serve_what_the_project_asks_for(variant: str) -> None:
         assert versions, f"{name}: run `make lock`"
         assert all(wanted.specifier.contains(version) for version in versions), name
     assert ("nvidia-cudnn-cu12" in packages) is (variant == "gpu")
+
+
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+def test_what_flairseg_does_without_is_in_no_image(variant: str) -> None:
+    lines = (ROOT / "locks" / "left-out.txt").read_text().splitlines()
+    names = {line.partition(";")[0] for line in lines if not line.startswith("#")}
+    assert len(names) > 2
+    assert names.isdisjoint(pinned(ROOT / "locks" / f"{variant}.txt"))
+
+
+def test_slim_keeps_the_data_that_are_read(tmp_path: Path) -> None:
+    """The template of the standard space is made from nilearn's maps of grey and white matter."""
+    data = GM_MNI152_FILE_PATH.parent
+    packages = tmp_path / "lib" / "python3.12" / "site-packages"
+    for name in ("statsmodels/datasets/x/src/a.csv", "numpy/tests/test_a.py", "numpy/a.h"):
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).touch()
+    copies = packages / "nilearn" / "datasets" / "data"
+    copies.mkdir(parents=True)
+    for path in data.glob("*.nii.gz"):
+        (copies / path.name).touch()
+    subprocess.run(["sh", ROOT / "platforms" / "container" / "slim", tmp_path], check=True)
+    left = {path.name for path in packages.rglob("*") if path.is_file()}
+    assert left == {GM_MNI152_FILE_PATH.name, WM_MNI152_FILE_PATH.name}
 
 
 def test_the_label_names_the_version() -> None:
