@@ -49,6 +49,7 @@ class Pages:
         report = last_report(self._output_dir, scan)
         if row.status is Status.FAILED:
             self._failed[row.scan] = row
+            LOGGER.error("%s: %s", row.scan, _reason(row))
         elif report is not None:
             _log_result(report)
         self.write(scan.participant)
@@ -108,9 +109,13 @@ class Pages:
         return ScanReport(
             name=row.scan,
             source=(scan.relative_dir / scan.flair.name).as_posix(),
-            error=row.failure.text if row.failure else "It failed without a word.",
+            error=_reason(row),
             crash_file=crash_file,
         )
+
+
+def _reason(row: Row) -> str:
+    return row.failure.text if row.failure else "It failed without a word."
 
 
 def _log_result(report: ScanReport) -> None:
