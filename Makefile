@@ -50,6 +50,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports --no-logo
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python .ci/docstrings.py
 	$(BIN)/python .ci/descriptor.py --check
+	$(BIN)/python .ci/pages.py --check
 
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
@@ -64,6 +65,7 @@ format: $(VENV)/installed-dev
 
 descriptor: $(VENV)/installed
 	$(BIN)/python .ci/descriptor.py
+	$(BIN)/python .ci/pages.py
 
 # Versions and checksums of what goes into the image, wheels only: UV=/path/to/uv (pip install uv).
 # UPGRADE=--upgrade takes the newest versions; without it those that are pinned stay.

@@ -1,21 +1,25 @@
 """The parts of the documentation that the code itself tells: options, files, columns.
 
-A hook of MkDocs: marks such as `<!-- options -->` in a page are filled in when the site is built,
-so that they cannot fall behind.
+What stands in a page between a mark such as `<!-- options -->` and `<!-- end -->` is written by
+this script, so that the pages can be read where they lie; with `--check` it only tells whether
+something has fallen behind. As a hook of MkDocs it fills in the site.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from bids_flairseg.bids.spec import Columns, load_spec
 from bids_flairseg.parser import EPILOG, build_parser
 
 DEPENDS_ON_THE_MACHINE = {"nprocs"}
-_MARK = re.compile(r"<!-- (options|exit-codes|files|columns) -->")
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+_MARK = re.compile(r"<!-- (options|exit-codes|files|columns) -->.*?<!-- end -->", re.DOTALL)
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -108,4 +112,29 @@ PARTS: dict[str, Callable[[], str]] = {
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in the marks of a page; MkDocs calls this for each."""
-    return _MARK.sub(lambda mark: PARTS[mark[1]](), markdown)
+    return _MARK.sub(
+        lambda mark: f"<!-- {mark[1]} -->\n\n{PARTS[mark[1]]()}\n<!-- end -->", markdown
+    )
+
+
+def main() -> int:
+    """Bring all pages up to date, or, with --check, return 1 if one is not."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    chosen = parser.parse_args()
+    behind = []
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (filled := on_page_markdown(text)) != text:
+            behind.append(page)
+            if not chosen.check:
+                page.write_text(filled, encoding="utf-8")
+    if not chosen.check or not behind:
+        return 0
+    names = ", ".join(page.name for page in behind)
+    print(f"docs: {names}: other than the code says. Run: python .ci/pages.py", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -75,6 +75,12 @@ def test_commands_are_found() -> None:
     assert {page.name for page in PAGES if list(commands(page))} >= {"README.md", "index.md"}
 
 
+def test_the_pages_tell_what_the_code_does() -> None:
+    command = [sys.executable, ".ci/pages.py", "--check"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize("words", CASES)
 def test_every_documented_command_is_one_that_the_parser_takes(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
