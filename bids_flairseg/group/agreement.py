@@ -11,15 +11,21 @@ from typing import Any
 from bids_flairseg.bids.masks import Mask, match_masks
 from bids_flairseg.bids.names import format_stem, natural_key
 from bids_flairseg.config import GroupConfig
-from bids_flairseg.group.columns import MISSING_PREDICTION, MISSING_REFERENCE, VALUE_COLUMNS
+from bids_flairseg.group.columns import (
+    MISSING_PREDICTION,
+    MISSING_REFERENCE,
+    MISSING_SCAN,
+    VALUE_COLUMNS,
+)
 from bids_flairseg.group.compute import CACHE, OK, Job, Outcome, run_jobs
 from bids_flairseg.group.problems import Problem
 from bids_flairseg.group.results import ScanResult, Selection, identity, model_of, weights_of
-from bids_flairseg.group.sources import MODEL, RATER, Source, find_sources
+from bids_flairseg.group.sources import CONSENSUS, MODEL, RATER, Source, find_sources
 from bids_flairseg.measure.stats import as_text
 
-CONSENSUS = "consensus"
 _NOT_AVAILABLE = "n/a"
+# Of these, only what the run is about is listed.
+_WITHOUT_SCAN = (MISSING_PREDICTION, MISSING_SCAN)
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Comparison:
     reference : str
         NAME of the derivative, ``consensus`` for the majority of all raters.
     rater : str
-        Label of ``desc-``, empty without one.
+        Who drew it, as `_labels` tells; empty where there is one mask without ``desc-``.
     reference_file : str
         The mask, relative to its folder; empty for none or several.
     job : Job or None
@@ -115,7 +121,7 @@ def compare_all(
     -------
     list of Comparison
         One per scan, model and reference; then raters with each other. Scans without
-        reference and references without scan as well.
+        reference, and masks without scan, as well.
     list of Problem
         Derivatives without masks.
     """
@@ -129,7 +135,7 @@ def compare_all(
     planned = [
         item
         for item in planned
-        if item.status != MISSING_PREDICTION or selection.accepts(item.entities)
+        if item.status not in _WITHOUT_SCAN or selection.accepts(item.entities)
     ]
     jobs = [item.job for item in planned if item.job is not None]
     outcomes = run_jobs(jobs, cache=config.dataset.output_dir / CACHE, nprocs=config.nprocs)
@@ -177,17 +183,18 @@ def _plan(
     own: dict[str, list[ScanResult]] = {}
     for scan in scans:
         own.setdefault(scan.paths.scan.participant, []).append(scan)
-    everybody = itertools.chain(own, *(source.masks for source in raters))
+    everybody = itertools.chain(own, *(source.masks for source in (*raters, *models)))
     for participant in sorted(set(everybody), key=natural_key):
         here = own.get(participant, [])
         entities = [scan.entities for scan in here]
         used: set[Path] = set()
         for scan in here:
             drawn = _marks(scan, raters, entities)
-            used |= {mask.path for _, mask in drawn}
             predictions = _predictions(scan, models, entities, names[scan.name])
+            used |= {mask.path for _, mask, _ in drawn}
+            used |= {job.predicted.path for _, job in predictions if job is not None}
             yield from _plan_scan(scan.entities, predictions, drawn, raters)
-        for source in raters:
+        for source in (*raters, *models):
             for mask in source.masks.get(participant, ()):
                 if mask.path not in used:
                     yield _without_scan(source, mask)
@@ -195,13 +202,22 @@ def _plan(
 
 def _marks(
     scan: ScanResult, raters: Sequence[Source], others: Sequence[Mapping[str, str]]
-) -> list[tuple[Source, Mask]]:
-    """Find all references of a scan."""
+) -> list[tuple[Source, Mask, str]]:
+    """Find all references of a scan, each with the label of who drew it."""
     participant = scan.paths.scan.participant
+    found = []
+    for source in raters:
+        masks = match_masks(scan.entities, source.masks.get(participant, ()), others)
+        found += [(source, mask, label) for mask, label in zip(masks, _labels(masks), strict=True)]
+    return found
+
+
+def _labels(masks: Sequence[Mask]) -> list[str]:
+    """Tell the masks of a scan apart: by ``desc-``, or by file where two have the same."""
+    raters = [mask.rater or "" for mask in masks]
     return [
-        (source, mask)
-        for source in raters
-        for mask in match_masks(scan.entities, source.masks.get(participant, ()), others)
+        rater if raters.count(rater) == 1 else mask.path.name
+        for mask, rater in zip(masks, raters, strict=True)
     ]
 
 
@@ -218,8 +234,8 @@ def _predictions(
     for source in models:
         masks = source.masks.get(scan.paths.scan.participant, ())
         fitting = match_masks(scan.entities, masks, others)
-        for mask in fitting:
-            rest = f":{mask.rater}" if len(fitting) > 1 else ""
+        for mask, label in zip(fitting, _labels(fitting), strict=True):
+            rest = f":{label}" if len(fitting) > 1 and label else ""
             found.append((source.name + rest, Job(mask, (), _numbered(mask.path))))
         if not fitting:
             found.append((source.name, None))
@@ -235,32 +251,29 @@ def _numbered(mask: Path) -> Path | None:
 def _plan_scan(
     entities: Mapping[str, str],
     predictions: Iterable[tuple[str, Job | None]],
-    drawn: Sequence[tuple[Source, Mask]],
+    drawn: Sequence[tuple[Source, Mask, str]],
     raters: Sequence[Source],
 ) -> Iterator[Comparison]:
     """List the comparisons of one scan."""
-    masks = tuple(mask for _, mask in drawn)
+    masks = tuple(mask for _, mask, _ in drawn)
     for name, job in predictions:
-        for source, mask in drawn:
-            yield _with_job(_drawn(entities, MODEL, name, source, mask), job, (mask,))
+        for source, mask, label in drawn:
+            planned = Comparison(entities, MODEL, name, source.name, label, _file(source, mask))
+            yield _with_job(planned, job, (mask,))
         if len(masks) > 1:
             yield _with_job(Comparison(entities, MODEL, name, CONSENSUS), job, masks)
         for source in raters:
-            if all(other is not source for other, _ in drawn):
+            if all(other is not source for other, _, _ in drawn):
                 outcome = Outcome(MISSING_REFERENCE, "no reference mask of that name")
                 yield Comparison(entities, MODEL, name, source.name, outcome=outcome)
-    for (first, one), (second, other) in itertools.combinations(drawn, 2):
-        rater = f"{first.name}:{one.rater}" if one.rater else first.name
-        planned = _drawn(entities, RATER, rater, second, other)
-        yield replace(planned, job=Job(one, (other,)))
+    for (first, one, who), (source, mask, label) in itertools.combinations(drawn, 2):
+        rater = f"{first.name}:{who}" if who else first.name
+        planned = Comparison(entities, RATER, rater, source.name, label, _file(source, mask))
+        yield replace(planned, job=Job(one, (mask,)))
 
 
-def _drawn(
-    entities: Mapping[str, str], kind: str, model: str, source: Source, mask: Mask
-) -> Comparison:
-    """Name a comparison with one mask."""
-    file = mask.path.relative_to(source.folder).as_posix()
-    return Comparison(entities, kind, model, source.name, mask.rater or "", file)
+def _file(source: Source, mask: Mask) -> str:
+    return mask.path.relative_to(source.folder).as_posix()
 
 
 def _with_job(planned: Comparison, job: Job | None, masks: tuple[Mask, ...]) -> Comparison:
@@ -272,10 +285,15 @@ def _with_job(planned: Comparison, job: Job | None, masks: tuple[Mask, ...]) -> 
 
 
 def _without_scan(source: Source, mask: Mask) -> Comparison:
-    """List a reference that belongs to no scan."""
+    """List a mask that belongs to no scan."""
     reason = "no finished scan of that name, or more than one that could be meant"
-    planned = _drawn(mask.entities, MODEL, _NOT_AVAILABLE, source, mask)
-    return replace(planned, outcome=Outcome(MISSING_PREDICTION, reason))
+    if source.kind == MODEL:
+        reason += f" ({_file(source, mask)})"
+        outcome = Outcome(MISSING_SCAN, reason)
+        return Comparison(mask.entities, MODEL, source.name, _NOT_AVAILABLE, outcome=outcome)
+    planned = Comparison(mask.entities, MODEL, _NOT_AVAILABLE, source.name, mask.rater or "")
+    outcome = Outcome(MISSING_PREDICTION, reason)
+    return replace(planned, reference_file=_file(source, mask), outcome=outcome)
 
 
 def agreement_problems(comparisons: Iterable[Comparison]) -> list[Problem]:
@@ -296,7 +314,7 @@ def agreement_problems(comparisons: Iterable[Comparison]) -> list[Problem]:
         if item.status == OK:
             continue
         source = item.reference
-        if item.status == MISSING_PREDICTION and item.model != _NOT_AVAILABLE:
+        if item.status in _WITHOUT_SCAN and item.model != _NOT_AVAILABLE:
             source = item.model
         detail = item.outcome.reason
         if item.reference_file and item.reference_file not in detail:

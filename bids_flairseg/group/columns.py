@@ -9,6 +9,7 @@ from bids_flairseg.group.sources import MODEL, RATER
 
 MISSING_PREDICTION = "missing_prediction"
 MISSING_REFERENCE = "missing_reference"
+MISSING_SCAN = "missing_scan"
 
 
 def _rule_columns(rule: str, words: str) -> dict[str, Mapping[str, object]]:
@@ -72,7 +73,10 @@ AGREEMENT_COLUMNS: Mapping[str, Mapping[str, object]] = {
         "Description": "NAME of -d NAME=PATH, where the reference comes from; consensus: what "
         "more than half of the raters marked"
     },
-    "rater": {"Description": "Who drew it: label of desc- in its name"},
+    "rater": {
+        "Description": "Who drew it: label of desc- in its name, or the file where several have "
+        "the same"
+    },
     "status": {
         "Description": "Whether the pair was compared",
         "Levels": {
@@ -82,6 +86,7 @@ AGREEMENT_COLUMNS: Mapping[str, Mapping[str, object]] = {
             MISSING_PREDICTION: "A reference without a finished scan, or a scan that this model "
             "has not predicted",
             MISSING_REFERENCE: "A finished scan without a reference",
+            MISSING_SCAN: "A prediction of another model without a finished scan",
         },
     },
     **VALUE_COLUMNS,

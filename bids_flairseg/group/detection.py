@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from bids_flairseg.group.agreement import Comparison
 from bids_flairseg.group.lesions import FOUND, PREDICTED, REFERENCE, LesionColumns
 from bids_flairseg.group.observations import reference_of
+from bids_flairseg.group.sources import MODEL
 from bids_flairseg.group.statistic import Statistic
 from bids_flairseg.measure.regions import REGIONS
 from bids_flairseg.measure.summaries import encode, mean_interval
@@ -48,13 +49,15 @@ def size_bins(volumes_ml: ArrayLike) -> NDArray[np.intp]:
     return np.searchsorted(limits, np.asarray(volumes_ml, dtype=float), side="right")
 
 
-def detection_statistics(comparisons: Iterable[Comparison]) -> Iterator[Statistic]:
+def detection_statistics(comparisons: Iterable[Comparison], seed: int = 0) -> Iterator[Statistic]:
     """Count lesions by size and region for every model and reference.
 
     Parameters
     ----------
     comparisons : iterable of Comparison
         All pairs.
+    seed : int
+        Of the bootstrap.
 
     Yields
     ------
@@ -64,7 +67,7 @@ def detection_statistics(comparisons: Iterable[Comparison]) -> Iterator[Statisti
     found: dict[tuple[str, str], list[LesionColumns]] = {}
     people: dict[tuple[str, str], list[str]] = {}
     for item in comparisons:
-        if item.kind == "model" and item.outcome.numbers is not None:
+        if item.kind == MODEL and item.outcome.numbers is not None:
             reference = reference_of(item)
             found.setdefault((item.model, reference), []).append(item.outcome.numbers.lesions)
             people.setdefault((item.model, reference), []).append(item.entities["sub"])
@@ -78,23 +81,24 @@ def detection_statistics(comparisons: Iterable[Comparison]) -> Iterator[Statisti
             bins = size_bins(volumes)
             for place, (_, name) in enumerate(SIZES):
                 row = replace(base, factor="lesion size", group_a=name)
-                yield from _shares(row, side, hits[bins == place], whose[bins == place])
+                there = bins == place
+                yield from _shares(row, side, hits[there], whose[there], seed)
             if side == REFERENCE:
                 continue  # what was missed has no region
             for name in REGIONS:
                 inside = np.concatenate([each.in_region(name)[each.side(side)] for each in own])
                 row = replace(base, factor="region", group_a=name)
-                yield from _shares(row, side, hits[inside], whose[inside])
+                yield from _shares(row, side, hits[inside], whose[inside], seed)
 
 
 def _shares(
-    base: Statistic, side: str, hits: NDArray[np.uint8], whose: NDArray[np.int64]
+    base: Statistic, side: str, hits: NDArray[np.uint8], whose: NDArray[np.int64], seed: int
 ) -> Iterator[Statistic]:
     """Yield the share of lesions found by each rule, its interval over participants, if any."""
     for bit, rule in enumerate(FOUND if hits.size else ()):
         own = (hits >> bit & 1).astype(np.float64)
         codes = np.unique(whose, return_inverse=True)[1]
-        ends = mean_interval(own, codes)
+        ends = mean_interval(own, codes, seed=seed)
         share = float(own.mean())
         yield replace(
             base,

@@ -18,6 +18,7 @@ from bids_flairseg.group.observations import (
     factors_of,
     levels_of,
 )
+from bids_flairseg.group.sources import CONSENSUS, MODEL, RATER
 from bids_flairseg.group.statistic import Statistic, by_model, with_value
 from bids_flairseg.group.volumes import VOLUME
 from bids_flairseg.group.words import test_in_words
@@ -34,7 +35,6 @@ from bids_flairseg.storage import atomic_path
 
 #: Folder of the figures, below the output folder.
 FIGURES = "group_figures"
-CONSENSUS = "consensus"
 _MOST_MODELS, _MOST_PANELS, _MOST_LEVELS = 12, 6, 12
 _HOW = (
     "Points are scans, bars medians, shaded boxes the middle half; above 400 scans a group is "
@@ -64,7 +64,7 @@ def draw_charts(
     list of Chart
         In the order of the paper's figures.
     """
-    models = [item for item in pairs if item.kind == "model"]
+    models = [item for item in pairs if item.kind == MODEL]
     main = main_reference(models)
     own = [item for item in models if item.reference == main]
     charts = [*_by_model(pairs, main, statistics), *_volumes(own, statistics)]
@@ -89,7 +89,7 @@ def shown_pairs(pairs: Sequence[Observation]) -> list[Observation]:
     list of Observation
         One per scan.
     """
-    models = [item for item in pairs if item.kind == "model"]
+    models = [item for item in pairs if item.kind == MODEL]
     main = main_reference(models)
     own = [item for item in models if item.reference == main]
     return [item for item in own if item.model == own[0].model]
@@ -128,9 +128,9 @@ def _by_model(
     """Draw Dice of every model, and of raters among each other."""
     series: list[Series] = []
     for (model, reference), own in by_model(pairs).items():
-        if own[0].kind == "model" and reference == main:
+        if own[0].kind == MODEL and reference == main:
             series.append(_series(own, "dice", model, len(series)))
-    raters = [item for item in pairs if item.kind == "rater"]
+    raters = [item for item in pairs if item.kind == RATER]
     if raters:
         series.append(_series(raters, "dice", "raters", 6))
     series = [group for group in series if group.values][:_MOST_MODELS]
@@ -181,9 +181,11 @@ def _volume_words(
     )
     parts = [first]
     parts += [
-        f"{row.model}: {row.test} r = {row.effect or math.nan:.2f}."
+        f"{row.model}: {row.test} r = {row.effect:.2f}."
         for row in statistics
         if (row.analysis, row.factor, row.reference) == ("volumes", "correlation", reference)
+        and row.effect is not None
+        and not math.isnan(row.effect)
     ]
     parts.append(
         "B, Bland-Altman plot: solid line bias, dashed lines 1.96 standard deviations around it."

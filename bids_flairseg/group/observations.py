@@ -247,10 +247,12 @@ def observe_pairs(
     Returns
     -------
     list of Observation
-        One per pair, with the bin of its reference volume as a further factor.
+        One per pair, with the bin of its reference volume as a further factor; model after model,
+        those of the output folder first.
     """
-    found = []
+    found, order = [], dict[str, int]()
     for item in comparisons:
+        order.setdefault(item.model, len(order))  # a pair without numbers keeps its model's place
         if item.status != OK or item.outcome.numbers is None:
             continue
         who = identity(item.entities)
@@ -271,7 +273,7 @@ def observe_pairs(
                 groups=own,
             )
         )
-    return found
+    return sorted(found, key=lambda item: order[item.model])
 
 
 def reference_of(item: Comparison) -> str:

@@ -24,11 +24,11 @@ PROBLEM_COLUMNS: Mapping[str, Mapping[str, object]] = {
             "missing_prediction": "A reference without a finished scan, or a scan that another "
             "model has not predicted",
             "missing_reference": "A scan without a reference",
+            "missing_scan": "A prediction of another model without a finished scan",
             "verdict": "group_verdicts.tsv is broken, or names a scan that is not there",
             "rejected": "A scan that a reviewer rejected: not in the statistics",
             "not_placed": "A scan that is not in the map of --lesion-map",
             "no_map": "There are too few participants for --lesion-map",
-            "column": "A column that cannot be used to group",
         },
     },
     "scan": {"Description": "Name of the FLAIR without suffix"},
@@ -44,6 +44,7 @@ _SUMMED = {
     "grid_mismatch": "Not compared, as the mask lies on another grid",
     "unreadable": "Not compared, as a mask cannot be read",
     "missing_prediction": "Not compared, as there is no prediction",
+    "missing_scan": "Not compared, as there is no finished scan of that name",
     "rejected": "Rejected by a reviewer, so left out of the statistics",
     "not_placed": "Not in the lesion map, as the brain does not fit the template",
 }

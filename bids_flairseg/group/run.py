@@ -6,7 +6,7 @@ import errno
 import fcntl
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -209,14 +209,15 @@ def _write(config: GroupConfig) -> GroupSummary:
     maps, unplaced = map_lesions(config, results.scans, rejected)
     problems += unplaced
     write_table(dataset.output_dir / PROBLEMS, PROBLEM_COLUMNS, [item.row() for item in problems])
-    observed = observe_scans(table, groups, model_names(results.scans, dataset.derivatives))
+    models = model_names(results.scans, dataset.derivatives)
+    observed = observe_scans(table, groups, models)
     suspects = rank_scans(results.scans, observed, verdicts)
     rows = [suspect.row(rank) for rank, suspect in enumerate(suspects, start=1)]
     write_table(dataset.output_dir / REVIEW, REVIEW_COLUMNS, rows)
     found = Found(results, table, comparisons, problems, tuple(suspects), charts=maps)
     observed = [item for item in observed if item.scan not in rejected]
     pairs = [item for item in observe_pairs(comparisons, groups) if item.scan not in rejected]
-    found = _analyse(config, found, observed, pairs)
+    found = _analyse(config, found, observed, pairs, set(models.values()))
     page = build_page(config, found)
     write_text(dataset.output_dir / PAGE, render_group(page))
     return GroupSummary(
@@ -233,14 +234,15 @@ def _analyse(
     found: Found,
     observed: Sequence[Observation],
     pairs: Sequence[Observation],
+    own: Collection[str],
 ) -> Found:
-    """Compute statistics, draw figures and write both."""
+    """Compute statistics, draw figures and write both; `own` are this folder's models."""
     output_dir = config.dataset.output_dir
     kept = {(item.scan, item.model) for item in pairs}
     comparisons = [c for c in found.comparisons if (c.scan, c.model) in kept]
     statistics = all_statistics(config, observed, pairs)
-    statistics += detection_statistics(comparisons)
-    study = run_study(config, pairs, statistics)
+    statistics += detection_statistics(comparisons, config.random_seed)
+    study = run_study(config, pairs, statistics, own)
     statistics += study.statistics
     rows = [statistic.row() for statistic in statistics]
     write_table(output_dir / STATISTICS, STATISTIC_COLUMNS, rows)

@@ -18,7 +18,8 @@ from bids_flairseg.group.problems import Problem
 from bids_flairseg.group.results import Selection
 
 MODEL, RATER = "model", "rater"
-_CONSENSUS = "consensus"
+#: Reference that stands for what more than half of the raters marked.
+CONSENSUS = "consensus"
 # A derivative of this name holds brain masks for the participant level: no references are missed.
 _BRAIN_MASKS = "masks"
 # Programs whose outputs are predictions, however their files are named.
@@ -80,9 +81,9 @@ def find_sources(config: GroupConfig) -> tuple[list[Source], list[Problem]]:
                 f"--reference or --mask-names speaks of {name!r}, but -d knows "
                 f"{enumerate_some(list(derivatives)) or 'none'}. Add -d {name}=PATH."
             )
-    if _CONSENSUS in derivatives:
+    if CONSENSUS in derivatives:
         raise UsageError(
-            f"-d {_CONSENSUS}=PATH: that name stands for what most raters marked. Take another."
+            f"-d {CONSENSUS}=PATH: that name stands for what most raters marked. Take another."
         )
     sources, problems = [], []
     asked = sorted(Selection.of(config.dataset).participants)

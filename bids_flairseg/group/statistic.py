@@ -200,7 +200,8 @@ STATISTIC_COLUMNS: Mapping[str, Mapping[str, object]] = {
     "analysis": {
         "Description": "What kind of row",
         "Levels": {
-            "summary": "A metric of a model against a reference, over all scans",
+            "summary": "A metric of a model against a reference, over all scans; where the "
+            "factor is raters, of one rater against another",
             "group": "The same for one level of a factor",
             "unpaired": "Levels of a factor compared, Mann-Whitney U or Kruskal-Wallis H",
             "pairwise": "Two of more than two levels compared, Mann-Whitney U",
@@ -216,7 +217,10 @@ STATISTIC_COLUMNS: Mapping[str, Mapping[str, object]] = {
     },
     "metric": {"Description": "Column of group_agreement.tsv or group_lesions.tsv"},
     "model": {"Description": "Whose predictions"},
-    "reference": {"Description": "Compared with what; the rater follows a colon"},
+    "reference": {
+        "Description": "Compared with what; the rater follows a colon; the raters: means over the "
+        "raters of each scan"
+    },
     "factor": {"Description": "Column that groups, or kind of agreement"},
     "group_a": {"Description": "First group"},
     "group_b": {"Description": "Second group"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from bids_flairseg.group.observations import (
     factors_of,
     levels_of,
 )
+from bids_flairseg.group.raters import RATERS, against_raters, among_raters
+from bids_flairseg.group.sources import MODEL, RATER
 from bids_flairseg.group.statistic import (
     Statistic,
     by_model,
@@ -55,6 +58,8 @@ METRICS: tuple[str, ...] = (
     "panoptic_quality",
 )
 DICE = "dice"
+#: Factor of the summaries of two raters.
+AMONG_RATERS = "raters"
 # A factor of more levels than this that are all numbers is a quantity and no grouping.
 _MOST_GROUPS = 8
 _MOST_PAIRWISE = 6
@@ -81,28 +86,29 @@ def all_statistics(
     list of Statistic
         In the order: summaries, groups, models, raters, volumes, repeated scans.
     """
-    models = [item for item in pairs if item.kind == "model"]
-    raters = [item for item in pairs if item.kind == "rater"]
-    rows = list(_summaries(models + raters, METRICS, config.random_seed))
+    models = [item for item in pairs if item.kind == MODEL]
+    raters = [item for item in pairs if item.kind == RATER]
+    rows = list(_summaries(models, METRICS, config.random_seed))
+    rows += _summaries(raters, METRICS, config.random_seed, AMONG_RATERS)
     rows += _summaries(scans, (VOLUME, "lesion_count", "lesion_load_percent"), config.random_seed)
     rows += _groups(models, DICE, config)
     rows += _groups(scans, VOLUME, config)
-    rows += _between_models(models, config.random_seed)
+    rows += _between_models([*models, *against_raters(pairs)], config.random_seed)
     rows += _repeated_trainings(models)
-    rows += _against_raters(models, raters, config)
+    rows += _against_raters(pairs, config)
     rows += volume_statistics(models, config.random_seed)
     rows += repeat_statistics(scans)
     return corrected(rows)
 
 
 def _summaries(
-    observations: Sequence[Observation], metrics: Sequence[str], seed: int
+    observations: Sequence[Observation], metrics: Sequence[str], seed: int, factor: str = ""
 ) -> Iterator[Statistic]:
     """Sum up every metric of every model and reference."""
     for (model, reference), own in by_model(observations).items():
         for metric in metrics:
             if with_value(own, metric):
-                yield with_first(Statistic("summary", metric, model, reference), own, seed)
+                yield with_first(Statistic("summary", metric, model, reference, factor), own, seed)
 
 
 def _groups(
@@ -122,12 +128,7 @@ def _factor(base: Statistic, own: Sequence[Observation], seed: int) -> Iterator[
     levels = levels_of(own, base.factor)
     numbers = [as_number(level) for level in levels]
     if len(levels) > _MOST_GROUPS and not any(math.isnan(number) for number in numbers):
-        values, names = per_cluster([o.value(base.metric) for o in own], participants_of(own))
-        quantity, _ = per_cluster(
-            [as_number(o.groups.get(base.factor)) for o in own], participants_of(own)
-        )
-        result = spearman(quantity, values)
-        yield with_test(replace(base, analysis="correlation", n_a=len(names)), result, own)
+        yield _correlated(base, own)
         return
     grouped = {
         level: [item for item in own if item.groups.get(base.factor) == level] for level in levels
@@ -147,10 +148,21 @@ def _factor(base: Statistic, own: Sequence[Observation], seed: int) -> Iterator[
             yield _with_overlap(with_test(row, result, [*one, *other]), [one, other])
 
 
+def _correlated(base: Statistic, own: Sequence[Observation]) -> Statistic:
+    """Correlate a metric with a quantity, where both are known."""
+    quantities = [as_number(item.groups.get(base.factor)) for item in own]
+    known = [item for item, number in zip(own, quantities, strict=True) if not math.isnan(number)]
+    names = participants_of(known)
+    one, _ = per_cluster([number for number in quantities if not math.isnan(number)], names)
+    other, _ = per_cluster([item.value(base.metric) for item in known], names)
+    row = replace(base, analysis="correlation", n_a=len(known), participants_a=one.size)
+    return with_test(row, spearman(one, other), known)
+
+
 def _with_overlap(row: Statistic, groups: Sequence[Sequence[Observation]]) -> Statistic:
     """Say how many participants have scans in several groups, which the test takes for others."""
-    people = [set(participants_of(members)) for members in groups]
-    shared = sum(map(len, people)) - len(set().union(*people))
+    people = Counter(name for members in groups for name in set(participants_of(members)))
+    shared = sum(count > 1 for count in people.values())
     if not shared:
         return row
     who = f"{shared} participant{'' if shared == 1 else 's'}"
@@ -218,32 +230,18 @@ def _repeated_trainings(models: Sequence[Observation]) -> Iterator[Statistic]:
         if key[0] != second[0] or len(runs) < 2:
             continue
         base = Statistic("trainings", "median dice", "", key[0], "model", key[1], second[1])
-        result = paired_t([one[run] for run in runs], [other[run] for run in runs])
-        yield with_test(replace(base, n_a=len(runs), n_b=len(runs)), result)
+        first, then = ([those[run] for run in runs] for those in (one, other))
+        gap = float(np.mean(first) - np.mean(then))
+        row = replace(base, n_a=len(runs), n_b=len(runs), difference=gap)
+        yield with_test(row, paired_t(first, then))
 
 
-def _against_raters(
-    models: Sequence[Observation], raters: Sequence[Observation], config: GroupConfig
-) -> Iterator[Statistic]:
+def _against_raters(pairs: Sequence[Observation], config: GroupConfig) -> Iterator[Statistic]:
     """Compare model-to-rater with rater-to-rater agreement on the same scans."""
-    among = _mean_by_scan(raters)
-    if not among:
-        return
-    for model in dict.fromkeys(item.model for item in models):
-        own = [o for o in models if o.model == model and o.reference != "consensus"]
-        one, other = _shared(_mean_by_scan(own), among, DICE)
-        base = Statistic("non-inferiority", DICE, model, "raters", "", model, "raters")
+    among = among_raters(pairs)
+    for (model, _), own in by_model(against_raters(pairs)).items():
+        one, other = _shared(own, among, DICE)
+        base = Statistic("non-inferiority", DICE, model, RATERS, "", model, RATERS)
         row = _paired(base, one, other, config.random_seed)
         result = non_inferior(means_of(one, DICE), means_of(other, DICE), margin=config.margin)
         yield with_test(row, result, one)
-
-
-def _mean_by_scan(observations: Sequence[Observation]) -> list[Observation]:
-    """Average the Dice of a scan over its references."""
-    own: dict[str, list[Observation]] = {}
-    for item in with_value(observations, DICE):
-        own.setdefault(item.scan, []).append(item)
-    return [
-        replace(items[0], values={DICE: float(np.mean([item.value(DICE) for item in items]))})
-        for items in own.values()
-    ]

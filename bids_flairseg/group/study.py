@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,8 @@ import numpy as np
 from bids_flairseg.config import GroupConfig
 from bids_flairseg.group.figures import main_reference
 from bids_flairseg.group.observations import Observation
+from bids_flairseg.group.raters import RATERS, against_raters, among_raters
+from bids_flairseg.group.sources import MODEL
 from bids_flairseg.group.statistic import Statistic, with_value
 from bids_flairseg.group.statistics import TRAINING
 from bids_flairseg.group.words import ALPHA, compare_in_words
@@ -45,15 +47,17 @@ class Study:
     statistics: tuple[Statistic, ...] = ()
 
 
-def count_cases(models: Sequence[str], own: str, named: Mapping[str, int]) -> dict[str, int]:
+def count_cases(
+    models: Sequence[str], own: Collection[str], named: Mapping[str, int]
+) -> dict[str, int]:
     """Tell with how many local cases each model was trained.
 
     Parameters
     ----------
     models : sequence of str
         All models.
-    own : str
-        That of the output folder, which has seen no local case unless it is said.
+    own : collection of str
+        Those of the output folder, which have seen no local case unless it is said.
     named : mapping of str to int
         What ``--local-cases`` says.
 
@@ -64,7 +68,7 @@ def count_cases(models: Sequence[str], own: str, named: Mapping[str, int]) -> di
 
     Examples
     --------
-    >>> count_cases(["lesion", "ft-8", "ft16", "other"], "lesion", {"other": 3})
+    >>> count_cases(["lesion", "ft-8", "ft16", "other"], ["lesion"], {"other": 3})
     {'lesion': 0, 'ft-8': 8, 'ft16': 16, 'other': 3}
     """
     found = {}
@@ -72,7 +76,7 @@ def count_cases(models: Sequence[str], own: str, named: Mapping[str, int]) -> di
         number = _COUNT.search(model)
         if model in named:
             found[model] = named[model]
-        elif model == own:
+        elif model in own:
             found[model] = 0
         elif number and not TRAINING.match(model):
             found[model] = int(number[1])
@@ -80,7 +84,10 @@ def count_cases(models: Sequence[str], own: str, named: Mapping[str, int]) -> di
 
 
 def run_study(
-    config: GroupConfig, pairs: Sequence[Observation], statistics: Sequence[Statistic]
+    config: GroupConfig,
+    pairs: Sequence[Observation],
+    statistics: Sequence[Statistic],
+    own: Collection[str],
 ) -> Study:
     """Fit the learning curve and answer how many cases are needed.
 
@@ -92,22 +99,24 @@ def run_study(
         All pairs.
     statistics : sequence of Statistic
         Among them the paired tests of the models.
+    own : collection of str
+        Names of the output folder's models.
 
     Returns
     -------
     Study
         Empty where there are fewer than two models with different numbers of cases.
     """
-    models = [item for item in pairs if item.kind == "model"]
-    main = main_reference(models)
-    these = with_value([item for item in models if item.reference == main], "dice")
+    main, these = _compared(pairs)
     names = list(dict.fromkeys(item.model for item in these))
-    cases = count_cases(names, names[0] if names else "", config.local_cases)
+    cases = count_cases(names, own, config.local_cases)
     if len(set(cases.values())) < 2:
         return Study()
     known = _common([item for item in these if item.model in cases])
-    raters = [item.value("dice") for item in pairs if item.kind == "rater"]
-    target, words = _target(known, cases, raters)
+    if not known:
+        text = "How many of your own cases are needed cannot be said: no scan has all models."
+        return Study((text,))
+    target, words = _target(known, cases, among_raters(pairs) if main == RATERS else ())
     curve = learning_curve(
         [cases[item.model] for item in known],
         [item.value("dice") for item in known],
@@ -127,14 +136,29 @@ def run_study(
         target=target,
         target_words=words,
     )
+    against = f"{main} (mean over those of a scan)" if main == RATERS else main
     caption = (
-        f"Dice against {main} by number of local training cases. Dots are scans, diamonds means "
+        f"Dice against {against} by number of local training cases. Dots are scans, diamonds means "
         f"with 95% bootstrap intervals, the line a fitted inverse power law with its 95% band. "
         f"Dashed: {words}. n = {len({item.scan for item in known})} scans of {people} "
         f"participants, the same for every model. {' '.join(sentences)}"
     )
     chart = learning_chart(("Learning curve", caption), points, curve)
     return Study(sentences, (chart,), _rows(curve, main))
+
+
+def _compared(pairs: Sequence[Observation]) -> tuple[str, list[Observation]]:
+    """Choose what the models are compared with: the raters where most scans have several.
+
+    So the curve and the raters' line mean the same: agreement with one person.
+    """
+    models = [item for item in pairs if item.kind == MODEL]
+    main = main_reference(models)
+    these = with_value([item for item in models if item.reference == main], "dice")
+    several = against_raters(pairs)
+    if 2 * len({item.scan for item in several}) >= max(len({item.scan for item in these}), 1):
+        return RATERS, several
+    return main, these
 
 
 def _common(known: Sequence[Observation]) -> list[Observation]:
@@ -147,18 +171,17 @@ def _common(known: Sequence[Observation]) -> list[Observation]:
 
 
 def _target(
-    known: Sequence[Observation], cases: Mapping[str, int], raters: Sequence[float]
+    known: Sequence[Observation], cases: Mapping[str, int], raters: Sequence[Observation]
 ) -> tuple[float, str]:
-    """Choose the Dice to be reached, and say what it is."""
+    """Choose the Dice to be reached on these scans, and say what it is."""
+    scans = {item.scan for item in known}
     if raters:
-        target = float(np.mean([value for value in raters if not math.isnan(value)]))
+        target = float(np.mean([item.value("dice") for item in raters if item.scan in scans]))
         return target, f"the raters' mean Dice among each other, {target:.2f}"
-    means = [
+    target = -_NEARLY + max(
         float(np.mean([item.value("dice") for item in known if item.model == model]))
         for model in cases
-        if any(item.model == model for item in known)
-    ]
-    target = max(means, default=math.nan) - _NEARLY
+    )
     return target, f"{_NEARLY} below the best mean Dice that a model reached, {target:.2f}"
 
 

@@ -6,11 +6,15 @@ import math
 from collections.abc import Sequence
 
 from bids_flairseg.group.observations import FACTOR_WORDS
+from bids_flairseg.group.sources import CONSENSUS
 from bids_flairseg.group.statistic import Statistic
+from bids_flairseg.group.statistics import AMONG_RATERS
 
 #: A test is called significant below this, as in the paper.
 ALPHA = 0.05
 _LIN = "Lin's concordance"
+# Of more pairs of models than this, only those with the first model are spoken of.
+_MOST_PAIRS = 6
 
 
 def p_in_words(p: float | None) -> str:
@@ -106,12 +110,12 @@ def results_paragraphs(statistics: Sequence[Statistic]) -> list[str]:
         Paragraphs to paste; empty where there is nothing to say.
     """
     main, model = _choose(statistics)
-    own = [row for row in statistics if row.reference in (main, "raters", "")]
+    own = [row for row in statistics if row.reference in (main, "")]
     parts = [
         _volumes(statistics),
-        _agreement(own, main) + _raters_alone(statistics),
+        _agreement(own) + _raters_alone(statistics),
         _detection(own),
-        _models(own),
+        _models(own, model) + _trainings(own),
         _raters(statistics),
         _concordance(own),
         _factors([row for row in own if row.model == model]),
@@ -131,17 +135,11 @@ def _many(count: int | None, word: str) -> str:
 
 def _choose(statistics: Sequence[Statistic]) -> tuple[str, str]:
     """Choose the reference and the model that are spoken of."""
-    all_rows = _pick(statistics, analysis="summary", metric="dice")
-    rows = [row for row in all_rows if not _is_rater(row, all_rows)]
+    rows = _pick(statistics, analysis="summary", metric="dice", factor="")
     if not rows:
         return "", ""
-    best = max(rows, key=lambda row: (row.reference == "consensus", row.n_a or 0))
+    best = max(rows, key=lambda row: (row.reference == CONSENSUS, row.n_a or 0))
     return best.reference, rows[0].model
-
-
-def _is_rater(row: Statistic, rows: Sequence[Statistic]) -> bool:
-    """Tell whether a row compares two raters: its model is somebody's reference."""
-    return row.model in {other.reference for other in rows} or ":" in row.model
 
 
 def _volumes(statistics: Sequence[Statistic]) -> list[str]:
@@ -159,11 +157,11 @@ def _dice(row: Statistic) -> str:
     return text
 
 
-def _agreement(own: Sequence[Statistic], main: str) -> list[str]:
-    rows = _pick(own, analysis="summary", metric="dice", reference=main)
-    rows = [row for row in rows if not _is_rater(row, rows)]
+def _agreement(own: Sequence[Statistic]) -> list[str]:
+    rows = _pick(own, analysis="summary", metric="dice", factor="")
     if not rows:
         return []
+    main = rows[0].reference
     several = [f"{_dice(row)} for model {row.model}" for row in rows]
     if len(several) > 1:
         return [f"The median Dice score against {main} was {'; '.join(several)}."]
@@ -171,11 +169,9 @@ def _agreement(own: Sequence[Statistic], main: str) -> list[str]:
 
 
 def _raters_alone(statistics: Sequence[Statistic]) -> list[str]:
-    rows = _pick(statistics, analysis="summary", metric="dice")
     return [
         f"The median Dice score of rater {row.model} against {row.reference} was {_dice(row)}."
-        for row in rows
-        if _is_rater(row, rows)
+        for row in _pick(statistics, analysis="summary", metric="dice", factor=AMONG_RATERS)
     ]
 
 
@@ -185,19 +181,39 @@ def _detection(own: Sequence[Statistic]) -> list[str]:
         ("lesion_f1_any", "lesion by lesion (found: any shared voxel), the median F1 score", 2, ""),
         ("hausdorff95_mm", "the median 95% Hausdorff distance", 1, " mm"),
     ):
-        rows = _pick(own, analysis="summary", metric=metric)
         said = [
             f"{spread_in_words(row, digits)}{unit} for model {row.model}"
-            for row in rows
-            if not _is_rater(row, rows)
+            for row in _pick(own, analysis="summary", metric=metric, factor="")
         ]
         if said:
             sentences.append(f"{what[0].upper()}{what[1:]} was {'; '.join(said)}.")
     return sentences
 
 
-def _models(own: Sequence[Statistic]) -> list[str]:
-    return [compare_in_words(row) for row in _pick(own, analysis="paired") if row.n_a]
+def _models(own: Sequence[Statistic], first: str) -> list[str]:
+    rows = [row for row in _pick(own, analysis="paired") if row.n_a]
+    said = rows if len(rows) <= _MOST_PAIRS else [row for row in rows if row.group_a == first]
+    sentences = [compare_in_words(row) for row in said]
+    if len(said) < len(rows):
+        others = _many(len(rows) - len(said), "other pair")
+        sentences.append(f"Tests of {others} of models are in group_statistics.tsv.")
+    return sentences
+
+
+def _trainings(own: Sequence[Statistic]) -> list[str]:
+    """Say whether models differ that were trained several times."""
+    sentences = []
+    for row in _pick(own, analysis="trainings"):
+        p = row.p_holm if row.p_holm is not None else row.p
+        if p is None or math.isnan(p):
+            continue
+        verb = "did not differ detectably from" if p >= ALPHA else "differed from"
+        sentences.append(
+            f"Over {_many(row.n_a, 'training')}, the median Dice score of {row.group_a} against "
+            f"{row.reference} {verb} that of {row.group_b} (mean difference "
+            f"{_signed(row.difference, 3)}; {test_in_words(row)})."
+        )
+    return sentences
 
 
 def compare_in_words(row: Statistic) -> str:
@@ -304,8 +320,8 @@ def _factors(own: Sequence[Statistic]) -> list[str]:
 
 def _rest(statistics: Sequence[Statistic], main: str) -> list[str]:
     """Say where the other references are."""
-    rows = _pick(statistics, analysis="summary", metric="dice")
-    others = {row.reference for row in rows if not _is_rater(row, rows)} - {main}
+    rows = _pick(statistics, analysis="summary", metric="dice", factor="")
+    others = {row.reference for row in rows} - {main}
     if not others:
         return []
     names = ", ".join(sorted(others))
@@ -319,10 +335,12 @@ def _repeats(statistics: Sequence[Statistic]) -> list[str]:
         rows = {row.effect_name.split(" (")[0]: row for row in own if row.model == model}
         cv = rows["within-subject coefficient of variation"]
         change = rows["smallest detectable change"]
+        scatter = ""
+        if cv.effect is not None and not math.isnan(cv.effect):
+            scatter = f"the within-subject coefficient of variation was {cv.effect:.0f}% and "
         sentences.append(
-            f"In {_many(cv.participants_a, 'participant')} with repeated scans the "
-            f"within-subject coefficient of variation of the lesion volume was "
-            f"{cv.effect or 0:.0f}% and the smallest detectable change "
-            f"{change.effect or 0:.2f} ml, real change between the scans included."
+            f"Of the lesion volume of {_many(cv.participants_a, 'participant')} with repeated "
+            f"scans, {scatter}the smallest detectable change was {change.effect or 0:.2f} ml, real "
+            "change between the scans included."
         )
     return sentences

@@ -153,6 +153,11 @@ def _read_values(image: nib.Nifti1Image, path: Path) -> tuple[NDArray[Any], NDAr
     whole = values.dtype.kind in "biu" or (
         values.dtype.kind == "f" and bool(np.all(values == np.rint(values)))
     )
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise InputError(
+            f"{path}: expected a mask of numbers, found voxels that are none (NaN or infinite). "
+            "Set them to 0, or make the mask again."
+        )
     if values.size > 1 and not whole:
         raise InputError(
             f"{path}: expected a mask, got values between {values[0]:.4g} and {values[-1]:.4g} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 ONE_COLUMN, TWO_COLUMNS = 3.35, 6.85
 #: Above so many values, a group is drawn as a distribution and not as points.
 MOST_POINTS = 400
+# Letters that a cell of a table may hold and XML may not.
+_UNPRINTABLE = dict.fromkeys({*range(32), 127} - {9, 10, 13})
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _POINTS = "points-"
@@ -146,8 +149,11 @@ def finish(figure: Figure, names: Sequence[Sequence[str]] = ()) -> tuple[str, by
         PNG of 300 dots per inch.
     """
     png, svg = io.BytesIO(), io.StringIO()
-    figure.savefig(png, format="png", dpi=300, metadata={"Software": None})
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "flairseg"})
+    with warnings.catch_warnings():
+        # a letter that the font lacks is a box in the PNG; the SVG holds it as text
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(png, format="png", dpi=300, metadata={"Software": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "flairseg"})
     return _with_titles(svg.getvalue(), names), png.getvalue()
 
 
@@ -155,7 +161,7 @@ def _with_titles(text: str, names: Sequence[Sequence[str]]) -> str:
     """Name every point, and leave out what a page does not need."""
     ET.register_namespace("", _SVG)
     ET.register_namespace("xlink", _XLINK)
-    root = ET.fromstring(text)
+    root = ET.fromstring(text.translate(_UNPRINTABLE))
     for metadata in root.findall(f"{{{_SVG}}}metadata"):
         root.remove(metadata)
     for key in ("width", "height"):
@@ -175,7 +181,7 @@ def _name_points(group: ET.Element, names: Sequence[str]) -> None:
         if item.tag in (f"{{{_SVG}}}use", f"{{{_SVG}}}path") and id(item) not in defined
     ]
     for shape, name in zip(shapes, names, strict=False):
-        ET.SubElement(shape, f"{{{_SVG}}}title").text = name
+        ET.SubElement(shape, f"{{{_SVG}}}title").text = name.translate(_UNPRINTABLE)
 
 
 def mark(axes: Axes, number: int, x: Sequence[float], y: Sequence[float], colour: str) -> None:

@@ -31,6 +31,8 @@ _SHOWN: Mapping[str, tuple[str, str, int | None]] = {
     "lesion_load_percent": ("Load", "%", 2),
 }
 _MOST_JOINED = 6
+# Of what could not be compared, so many are shown.
+_MOST_LISTED = 100
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,9 @@ def render_group(page: GroupPage) -> str:
     volumes = {row["scan"]: float(row["lesion_volume_ml"]) for row in page.rows}
     counts = [row.get("lesion_count", "n/a") for row in page.rows]
     compared = [row for row in page.comparisons if row["status"] == "ok"]
-    raters = summarise(compared)
+    failed = [row for row in page.comparisons if row["status"] not in ("ok", _UNPAIRED)]
+    unpaired = [row for row in page.comparisons if row["status"] == _UNPAIRED]
+    raters = summarise(page.comparisons)
     return render(
         "group.html.j2",
         dataset=page.dataset,
@@ -171,9 +175,11 @@ def render_group(page: GroupPage) -> str:
         hints=any(row.get("warnings", "n/a") != "n/a" for row in page.rows),
         compared=[(row, _agreement_cells(row)) for row in compared],
         raters=raters,
-        headline=_headline(raters),
-        failed=[row for row in page.comparisons if row["status"] not in ("ok", _UNPAIRED)],
-        unpaired=[row for row in page.comparisons if row["status"] == _UNPAIRED],
+        headline=_headline(raters, page.comparisons),
+        failed=failed[:_MOST_LISTED],
+        more_failed=len(failed[_MOST_LISTED:]),
+        unpaired=unpaired[:_MOST_LISTED],
+        more_unpaired=len(unpaired[_MOST_LISTED:]),
         paragraphs=page.paragraphs,
         study=page.study,
         review=[
@@ -223,23 +229,24 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(len(values), median(values), float(low), float(high), min(values), max(values))
 
 
-def summarise(compared: Sequence[Row]) -> list[RaterSummary]:
+def summarise(comparisons: Sequence[Row]) -> list[RaterSummary]:
     """Sum up the agreement with each reference and rater.
 
     Parameters
     ----------
-    compared : sequence of mapping
-        Rows of ``group_agreement.tsv`` that have numbers.
+    comparisons : sequence of mapping
+        Rows of ``group_agreement.tsv``.
 
     Returns
     -------
     list of RaterSummary
-        In the order of their first row.
+        In the order of their first row, of pairs that have numbers.
     """
     summaries = []
     grouped: dict[tuple[str, str, str], list[Row]] = {}
-    for row in compared:
-        grouped.setdefault((row["model"], row["reference"], row["rater"]), []).append(row)
+    for row in comparisons:
+        key = (row["model"], row["reference"], row["rater"])
+        grouped.setdefault(key, []).extend([row] if row["status"] == "ok" else [])
     for key, own in grouped.items():
         dice = spread([float(row["dice"]) for row in own])
         difference = spread([float(row["volume_difference_ml"]) for row in own])
@@ -248,12 +255,11 @@ def summarise(compared: Sequence[Row]) -> list[RaterSummary]:
     return summaries
 
 
-def _headline(raters: Sequence[RaterSummary]) -> RaterSummary | None:
+def _headline(raters: Sequence[RaterSummary], comparisons: Sequence[Row]) -> RaterSummary | None:
     """Choose what the first lines say: our model against the consensus, or most scans."""
-    own = [rater for rater in raters if rater.model == raters[0].model]
-    if not own:
-        return None
-    return max(own, key=lambda rater: (rater.reference == "consensus", rater.dice.n))
+    first = next((row["model"] for row in comparisons if row["model"] != "n/a"), "")
+    own = [rater for rater in raters if rater.model == first]
+    return max(own, key=lambda r: (r.reference == "consensus", r.dice.n), default=None)
 
 
 def _scan_row(row: Row, page: GroupPage) -> dict[str, Any]:

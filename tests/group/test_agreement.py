@@ -13,10 +13,17 @@ from bids_flairseg.bids.tables import Participants
 from bids_flairseg.config import DatasetConfig, GroupConfig
 from bids_flairseg.errors import MissingInputError, UsageError
 from bids_flairseg.group import compute
-from bids_flairseg.group.agreement import Comparison, compare_all, model_names
+from bids_flairseg.group.agreement import (
+    Comparison,
+    agreement_problems,
+    compare_all,
+    model_names,
+)
 from bids_flairseg.group.collect import IDENTITY_COLUMNS, find_problems
 from bids_flairseg.group.columns import AGREEMENT_COLUMNS
+from bids_flairseg.group.observations import observe_pairs
 from bids_flairseg.group.results import read_results
+from bids_flairseg.reports.group import GroupPage, render_group
 from tests.group.conftest import Finish, lesion, save
 
 
@@ -146,6 +153,67 @@ def test_models_and_raters_meet_on_the_same_scans(
     assert {row[-1] for row in missing} == {"missing_prediction"}
     both = replace(config, references=("lst", "manual"))
     assert {pair.reference for pair in pairs_of(both)} == {"manual", "consensus", "lst"}
+
+
+def test_a_prediction_of_no_scan_is_listed(
+    dataset: DatasetConfig, finish: Finish, tmp_path: Path
+) -> None:
+    finish("sub-1_ses-A")
+    manual = dataset.derivatives["manual"]
+    save(manual / "sub-1/ses-A/anat/sub-1_ses-A_label-L_mask.nii", lesion())
+    other = tmp_path / "nnunet"
+    for stem in ("sub-1_ses-A", "sub-1_ses-B", "sub-2_ses-A"):
+        save(other / f"{stem}.nii.gz", lesion())
+    both = replace(dataset, derivatives={"manual": manual, "nnunet": other})
+    pairs = pairs_of(GroupConfig(both))
+    assert [(p.scan, p.model, p.status) for p in pairs] == [
+        ("sub-1_ses-A", "lesion", "ok"),
+        ("sub-1_ses-A", "nnunet", "ok"),
+        ("sub-1_ses-B", "nnunet", "missing_scan"),
+        ("sub-2_ses-A", "nnunet", "missing_scan"),
+    ]
+    (first, _) = agreement_problems(pairs)
+    assert (first.kind, first.scan, first.source) == ("missing_scan", "sub-1_ses-B", "nnunet")
+    assert "sub-1_ses-B.nii.gz" in first.detail
+    asked = replace(both, session_labels=("A",), participant_labels=("1",))
+    assert {pair.status for pair in pairs_of(GroupConfig(asked))} == {"ok"}
+
+
+def test_two_masks_of_one_name_stay_apart(dataset: DatasetConfig, finish: Finish) -> None:
+    finish("sub-1")
+    folder = dataset.derivatives["manual"] / "sub-1/anat"
+    save(folder / "sub-1_label-L_mask.nii", lesion())
+    save(folder / "sub-1_label-lesion_mask.nii.gz", lesion() * 0)
+    pairs = pairs_of(GroupConfig(dataset))
+    files = ["sub-1_label-L_mask.nii", "sub-1_label-lesion_mask.nii.gz"]
+    assert [pair.rater for pair in pairs] == [*files, "", files[1]]
+    assert pairs[-1].model == f"manual:{files[0]}"
+
+
+def test_our_model_comes_first_whatever_became_of_its_first_scan(
+    dataset: DatasetConfig, finish: Finish, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        paths = finish(f"sub-{number}")
+        manual = dataset.derivatives["manual"] / f"sub-{number}/anat"
+        save(manual / f"sub-{number}_label-L_mask.nii", lesion())
+        save(tmp_path / "ft-2" / f"sub-{number}.nii.gz", lesion())
+        if number == 1:
+            save(paths.mask, lesion()[:-1])
+    models = {**dataset.derivatives, "ft-2": tmp_path / "ft-2"}
+    pairs = pairs_of(GroupConfig(replace(dataset, derivatives=models)))
+    assert [(pair.model, pair.status) for pair in pairs[:2]] == [
+        ("lesion", "grid_mismatch"),
+        ("ft-2", "ok"),
+    ]
+    observed = observe_pairs(pairs, {})
+    assert [(item.model, item.scan) for item in observed] == [
+        ("lesion", "sub-2"),
+        ("ft-2", "sub-1"),
+        ("ft-2", "sub-2"),
+    ]
+    page = render_group(GroupPage("x", (), comparisons=[pair.row() for pair in pairs]))
+    assert page.index('<th scope="row">lesion</th>') < page.index('<th scope="row">ft-2</th>')
 
 
 def test_a_pair_is_compared_once(

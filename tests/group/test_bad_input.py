@@ -28,15 +28,21 @@ def values_of(dataset: DatasetConfig, **wanted: str) -> list[dict[str, str]]:
 def test_a_reference_of_0_and_255_is_a_mask_and_probabilities_are_none(
     dataset: DatasetConfig, finish: Finish
 ) -> None:
-    for stem in ("sub-1", "sub-2"):
+    for stem in ("sub-1", "sub-2", "sub-3"):
         finish(stem)
     reference(dataset, "sub-1", lesion() * np.uint8(255))
+    reference(dataset, "sub-3", np.where(lesion() > 0, np.nan, 0).astype(np.float32))
     soft = np.random.default_rng(0).random(lesion().shape, dtype=np.float32)
     reference(dataset, "sub-2", soft)
     summary = write_group(GroupConfig(dataset))
     rows = rows_of(dataset.output_dir / "group_agreement.tsv")
-    assert [(row["status"], row["dice"]) for row in rows] == [("ok", "1"), ("unreadable", "n/a")]
+    assert [(row["status"], row["dice"]) for row in rows] == [
+        ("ok", "1"),
+        ("unreadable", "n/a"),
+        ("unreadable", "n/a"),
+    ]
     assert "Threshold" in rows[1]["reason"]
+    assert "NaN" in rows[2]["reason"]
     assert {problem.kind for problem in summary.problems} == {"unreadable"}
 
 

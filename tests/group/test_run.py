@@ -108,6 +108,34 @@ def test_no_value_enters_the_page_unescaped(dataset: DatasetConfig, finish: Fini
     assert page.count("<script>") == 1
 
 
+def test_letters_that_no_figure_can_hold_lose_nothing(
+    dataset: DatasetConfig, finish: Finish
+) -> None:
+    lines = ["participant_id diagnosis"]
+    for number in range(1, 5):
+        finish(f"sub-{number}", lesion_volume_ml=number)
+        lines.append(f"sub-{number} {'$M_S' if number % 2 else 'stro<ke' + chr(1) + '病'}")
+    write_participants(dataset, lines)
+    assert run_group(GroupConfig(dataset)).scans == 4
+    figure = (dataset.output_dir / "group_figures/volume_by_group.svg").read_text()
+    assert "stro&lt;ke病" in figure
+    assert "$M_S" in figure
+
+
+def test_what_could_not_be_compared_does_not_fill_the_page(
+    dataset: DatasetConfig, finish: Finish
+) -> None:
+    finish("sub-1")
+    for number in range(2, 150):
+        name = f"sub-{number}/anat/sub-{number}_label-L_mask.nii"
+        save(dataset.derivatives["manual"] / name, lesion())
+    write_group(GroupConfig(dataset))
+    page = (dataset.output_dir / "group.html").read_text()
+    assert "148 pairs could not be compared" in page
+    assert "48 more, in <code>group_problems.tsv</code>" in page
+    assert len(rows_of(dataset.output_dir / "group_problems.tsv")) == 149
+
+
 def test_links_lead_to_pages_that_exist(dataset: DatasetConfig, finish: Finish) -> None:
     finish("sub-1").report.touch()
     finish("sub-2")

@@ -16,9 +16,11 @@ from bids_flairseg.config import DatasetConfig, GroupConfig
 from bids_flairseg.errors import UsageError
 from bids_flairseg.group.collect import join
 from bids_flairseg.group.observations import Observation, levels_of, scan_groups
+from bids_flairseg.group.raters import RATERS
 from bids_flairseg.group.results import read_results
 from bids_flairseg.group.statistic import STATISTIC_COLUMNS, Statistic
 from bids_flairseg.group.statistics import all_statistics
+from bids_flairseg.group.words import results_paragraphs
 from bids_flairseg.measure.comparisons import (
     holm,
     kruskal_wallis,
@@ -119,19 +121,38 @@ def test_a_quantity_is_correlated() -> None:
         replace(item, groups={"age": age})
         for item, age in zip(pairs([0.5 + 0.03 * n for n in range(12)]), ages, strict=True)
     ]
+    items += [replace(items[0], scan="sub-x", values={"dice": 0.0}, groups={"age": "n/a"})]
     rows = all_statistics(replace(CONFIG, group_by=("age",)), [], items)
     (row,) = find(rows, analysis="correlation", factor="age")
-    assert row.effect == pytest.approx(1.0)
+    assert row.effect == pytest.approx(1.0)  # a scan of unknown age takes nobody's away
+    assert (row.n_a, row.participants_a) == (12, 12)
 
 
 def test_model_against_raters_among_each_other() -> None:
     less = [d - 0.02 - 0.001 * n for n, d in enumerate(DICE)]
     raters = pairs(less, model="manual:anna", kind="rater", reference="m:ben")
-    rows = all_statistics(CONFIG, [], [*pairs(DICE), *raters])
+    consensus = pairs([d + 0.09 for d in DICE], reference="consensus")
+    rows = all_statistics(CONFIG, [], [*pairs(DICE), *consensus, *raters])
     (row,) = find(rows, analysis="non-inferiority")
     assert row.difference == pytest.approx(0.0235)
     assert row.p == pytest.approx(1 / 2**8)
     assert "margin 0.05" in row.conditions
+    (alone,) = find(rows, analysis="summary", metric="dice", factor="raters")
+    assert (alone.model, alone.reference) == ("manual:anna", "m:ben")
+
+
+def test_models_are_compared_over_the_raters_of_a_scan() -> None:
+    items = []
+    for rater, shift in (("m:anna", 0.0), ("m:ben", 0.1)):
+        items += pairs([d - shift for d in DICE], reference=rater)
+        items += pairs([d - shift / 2 + 0.01 * n for n, d in enumerate(DICE)], model="tuned",
+                       reference=rater)  # fmt: skip
+    assert not find(all_statistics(CONFIG, [], items), reference=RATERS)
+    among = pairs(DICE[:6], model="m:anna", kind="rater", reference="m:ben")
+    (row,) = find(all_statistics(CONFIG, [], [*items, *among]), analysis="paired", reference=RATERS)
+    assert row.n_a == 6  # the others have not been marked by both
+    assert row.mean_a == pytest.approx(np.mean(DICE[:6]) - 0.05)
+    assert row.difference == pytest.approx(-0.025 - 0.01 * np.mean(range(6)))
 
 
 def test_repeated_trainings() -> None:
@@ -139,11 +160,17 @@ def test_repeated_trainings() -> None:
     for run, gain in enumerate((0.02, 0.03, 0.05, 0.04, 0.06), start=1):
         items += pairs(DICE, model=f"base-run{run}")
         items += pairs([d + gain for d in DICE], model=f"mixed-run{run}")
-    (row,) = find(all_statistics(CONFIG, [], items), analysis="trainings")
+    rows = all_statistics(CONFIG, [], items)
+    (row,) = find(rows, analysis="trainings")
     assert (row.group_a, row.group_b, row.n_a) == ("base", "mixed", 5)
     assert row.df == 4
+    assert row.difference == pytest.approx(-0.04)
     assert row.p is not None
     assert row.p < 0.01
+    (said,) = [text for text in results_paragraphs(rows) if "Over 5 trainings" in text]
+    assert "median Dice score of base against manual differed from that of mixed" in said
+    assert said.count("Model base-run1 ") == 9  # of 45 pairs
+    assert "36 other pairs of models" in said
 
 
 def test_outliers_are_named_and_left_out_of_the_limits() -> None:
@@ -210,6 +237,10 @@ def test_participants_in_several_groups_are_told() -> None:
     rows = all_statistics(CONFIG, [], pairs(DICE, groups=list("aaaabbbb"), participants=names))
     (row,) = find(rows, analysis="unpaired", factor="site")
     assert "not independent: 3 participants in more than one group" in row.conditions
+    names = ["sub-1"] * 3 + [f"sub-{n}" for n in range(3, 8)]
+    rows = all_statistics(CONFIG, [], pairs(DICE, groups=list("abcabcab"), participants=names))
+    (row,) = find(rows, analysis="unpaired", factor="site")
+    assert "not independent: 1 participant in more than one group" in row.conditions
     (row,) = find(
         all_statistics(CONFIG, [], pairs(DICE, groups=list("aabbabab"))), analysis="unpaired"
     )

@@ -39,7 +39,7 @@ def raters(dice: float, people: int = 24) -> list[Observation]:
 
 
 def study(pairs: list[Observation], config: GroupConfig = CONFIG) -> Study:
-    return run_study(config, pairs, all_statistics(config, [], pairs))
+    return run_study(config, pairs, all_statistics(config, [], pairs), own={"lesion"})
 
 
 MODELS = {"lesion": 0, "ft-2": 2, "ft-4": 4, "ft-8": 8, "ft-16": 16}
@@ -52,6 +52,7 @@ def test_the_question_is_answered() -> None:
     assert "95% interval" in answer
     assert "the raters' mean Dice" in answer
     assert gain.startswith("The difference between 0 and 16 local cases is real")
+    assert "with the raters (median Dice" in gain
     assert found.charts[0].name == "learning_curve"
     assert found.statistics[0].effect_name == "cases needed"
 
@@ -80,6 +81,38 @@ def test_only_scans_that_all_models_have_count() -> None:
     missing = [item for item in pairs if (item.model, item.scan) != ("ft-8", "sub-3")]
     (chart,) = study(missing).charts
     assert "n = 23 scans of 23 participants" in chart.caption
+
+
+def test_the_raters_line_is_met_by_agreement_with_one_rater() -> None:
+    """A consensus agrees more with everybody: against it, no case would seem to be needed."""
+    single = [*site(MODELS), *raters(0.75)]
+    consensus = [
+        replace(item, reference="consensus", values={"dice": item.value("dice") + 0.15})
+        for item in site(MODELS)
+    ]
+    assert study([*single, *consensus]).sentences[0] == study(single).sentences[0]
+    assert "Dice against the raters (mean" in study([*single, *consensus]).charts[0].caption
+
+
+def test_few_scans_of_several_raters_make_no_line() -> None:
+    found = study([*site(MODELS), *raters(0.75)[:5]])
+    assert "below the best mean Dice" in found.sentences[0]
+    assert "n = 24 scans" in found.charts[0].caption
+
+
+def test_the_first_model_is_not_taken_for_ours() -> None:
+    pairs = site(MODELS)
+    other = sorted(pairs, key=lambda item: item.model != "ft-2")
+    assert other[0].model == "ft-2"
+    assert study(other).sentences[0] == study(pairs).sentences[0]
+
+
+def test_no_scan_of_all_models_is_said() -> None:
+    pairs = site(MODELS)
+    torn = [item for item in pairs if (item.model == "ft-8") == (item.scan == "sub-1")]
+    assert study(torn).sentences == (
+        "How many of your own cases are needed cannot be said: no scan has all models.",
+    )
 
 
 def test_few_participants_are_a_hint() -> None:

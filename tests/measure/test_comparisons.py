@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from bids_flairseg.measure.comparisons import (
+    TestResult,
     holm,
     kruskal_wallis,
     mann_whitney,
@@ -148,6 +150,20 @@ def test_repeated_trainings_of_the_paper() -> None:
     assert round(found.p, 3) == 0.001
     spread = paired_t([0.027, 0.027, 0.038, 0.059, 0.059], np.zeros(5))
     assert found.p < spread.p < 0.005
+
+
+@pytest.mark.parametrize(("test", "r"), [(spearman, 0.98), (pearson, 0.90)])
+def test_correlations_of_the_paper(test: Callable[..., TestResult], r: float) -> None:
+    """Volumes of 51 patients: Spearman 0.98 and Pearson 0.90, both published with P < .001."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=51)
+    rest = random.normal(size=51)
+    rest -= np.polyval(np.polyfit(x, rest, 1), x)
+    found = test(x, r * x / x.std() + math.sqrt(1 - r**2) * rest / rest.std())
+    assert found.effect == pytest.approx(r, abs=0.02 if test is spearman else 1e-9)
+    t = found.effect * math.sqrt(49 / (1 - found.effect**2))
+    assert found.p == pytest.approx(float(2 * stats.t.sf(t, 49)), rel=1e-6)
+    assert found.p < 0.001
 
 
 @pytest.mark.parametrize("test", [mann_whitney, wilcoxon, spearman, pearson, paired_t])
