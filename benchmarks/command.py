@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -38,8 +39,9 @@ START, LOAD = "start: options, index, validator, workers", "waiting for the netw
 BETWEEN, END = "between the steps", "end: record, summary"
 SEGMENT = describe_step("segment")
 EDGE = 256
-#: Accepted by the project on two processors of a common machine.
-LIMITS: Mapping[str, float] = {"--help": 1, "first": 90, "further": 30, "cube memory": 6000}
+#: What is aimed at on two processors of a common machine, in s and MB; and what is accepted.
+AIMS: Mapping[str, float] = {"--help": 1, "first": 40, "further": 15, "cube memory": 6000}
+LIMITS: Mapping[str, float] = {**AIMS, "first": 90, "further": math.inf}
 
 
 @dataclass(frozen=True)
@@ -220,20 +222,23 @@ def take_turn(bids: Path, names: Sequence[str], cube: Path | None) -> Turn:
             folder.cleanup()
 
 
-def show(what: str, values: Sequence[float], unit: str, limit: float | None = None) -> bool:
-    """Print minimum, median and maximum; return whether the median keeps the limit."""
-    middle = statistics.median(values)
-    note = f" (limit {limit:g})" if limit else ""
+def show(what: str, values: Sequence[float], unit: str, target: str = "") -> bool:
+    """Print minimum, median and maximum; return whether the median is accepted."""
+    middle, note = statistics.median(values), ""
+    limit = LIMITS.get(target, math.inf)
+    if target:
+        note = f" (aim {AIMS[target]:g}"
+        note += f", accepted {limit:g})" if AIMS[target] < limit < math.inf else ")"
     print(f"{what:<44}{min(values):9.2f}{middle:9.2f}{max(values):9.2f} {unit}{note}", flush=True)
-    return limit is None or middle <= limit
+    return middle <= limit
 
 
 def show_turns(turns: Sequence[Turn], scans: int) -> bool:
-    """Print times, memory and ratios; return whether all limits are kept."""
+    """Print times, memory and ratios; return whether all medians are accepted."""
     first = [turn.first for turn in turns]
     kept = [
-        show("--help", [turn.help_s for turn in turns], "s", LIMITS["--help"]),
-        show("one scan", [one.seconds for one in first], "s", LIMITS["first"]),
+        show("--help", [turn.help_s for turn in turns], "s", "--help"),
+        show("one scan", [one.seconds for one in first], "s", "first"),
     ]
     show("  memory", [one.peak_mb for one in first], "MB")
     show("the same again", [turn.again.seconds for turn in turns], "s")
@@ -241,7 +246,7 @@ def show_turns(turns: Sequence[Turn], scans: int) -> bool:
     mores = [(turn.first, turn.more) for turn in turns if turn.more]
     if mores:
         each = [(more.seconds - one.seconds) / (scans - 1) for one, more in mores]
-        kept.append(show(f"each of {scans - 1} further scans", each, "s", LIMITS["further"]))
+        kept.append(show(f"each of {scans - 1} further scans", each, "s", "further"))
         show("  memory", [more.peak_mb for _, more in mores], "MB")
         segment = [steps[SEGMENT] for _, more in mores for steps in more.steps[1:]]
         show("  network for a brain, read and written", segment, "s")
@@ -252,7 +257,7 @@ def show_turns(turns: Sequence[Turn], scans: int) -> bool:
     if cubes:
         show("256^3 voxels of 1 mm", [cube.seconds for _, cube in cubes], "s")
         peaks = [cube.peak_mb for _, cube in cubes]
-        kept.append(show("  memory", peaks, "MB", LIMITS["cube memory"]))
+        kept.append(show("  memory", peaks, "MB", "cube memory"))
         ratios["256^3 / one scan, time"] = [cube.seconds / one.seconds for one, cube in cubes]
         ratios["256^3 / one scan, memory"] = [cube.peak_mb / one.peak_mb for one, cube in cubes]
     for what, values in ratios.items():
@@ -278,7 +283,7 @@ def show_steps(turns: Sequence[Turn]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; return 1 if the median of something is over its limit."""
+    """Measure and print; return 1 if the median of something is not accepted."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
