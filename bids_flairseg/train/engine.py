@@ -26,6 +26,7 @@ from bids_flairseg.train.journal import Journal
 from bids_flairseg.train.layers import freeze
 from bids_flairseg.train.network import build, compile_model, published, training_precision
 from bids_flairseg.train.pace import Pace
+from bids_flairseg.train.parallel import spread
 from bids_flairseg.train.signals import Signals
 from bids_flairseg.train.state import restore
 from bids_flairseg.train.validation import (
@@ -84,6 +85,8 @@ class _Training:
 
         device = set_up(job.nthreads, job.device)
         precision = training_precision(self.recipe, self.config, device)
+        at_once = self.cursor.micro_batch or self.recipe.micro_batch or self.recipe.batch
+        self.devices = spread(at_once, device)
         self.model = build(job, precision)
         self.parent: list[NDArray[np.float32]] | None = None
         if job.parent:
@@ -160,8 +163,9 @@ class _Training:
         if not cursor.micro_batch:
             network = self.config.architecture
             cursor.micro_batch = choose_micro_batch(
-                recipe, network, device=device, itemsize=itemsize, memory_mb=self.job.memory_mb
-            )
+                recipe, network, device=device, itemsize=itemsize,
+                memory_mb=self.job.memory_mb, devices=self.devices,
+            )  # fmt: skip
         self.accumulated = recipe.batch // cursor.micro_batch
         if not cursor.rounds:
             cursor.rounds = len(open_epoch(self.job, 0, 0, cursor.micro_batch))
@@ -178,8 +182,8 @@ class _Training:
         self.journal.say(
             f"training {self.trained:,} of {total:,} parameters (layers: {self.job.layers}) on "
             f"{len(self.job.train)} cases, {len(self.job.validation)} held out; "
-            f"{self.recipe.batch} patches a step, {self.cursor.micro_batch} at once; {device}, "
-            f"{precision}"
+            f"{self.recipe.batch} patches a step, {self.cursor.micro_batch} at once; {device}"
+            f"{f' x {self.devices}' if self.devices > 1 else ''}, {precision}"
         )
 
     def _begin(self) -> None:

@@ -134,6 +134,7 @@ def choose_micro_batch(
     device: str,
     itemsize: int,
     memory_mb: int | None = None,
+    devices: int = 1,
 ) -> int:
     """Choose how many patches go through the network at once.
 
@@ -149,11 +150,13 @@ def choose_micro_batch(
         Bytes of an activation.
     memory_mb : int or None
         What the process may take of the machine's memory; None asks the machine.
+    devices : int
+        GPUs that share the patches equally; divides the batch of the recipe.
 
     Returns
     -------
     count : int
-        Divides the batch of the recipe.
+        Divides the batch of the recipe, and is a multiple of the devices.
 
     Raises
     ------
@@ -168,8 +171,9 @@ def choose_micro_batch(
         )
     each = training_bytes(network, recipe.patch, itemsize=itemsize)
     free = _device_bytes(device, memory_mb)
-    wanted = [recipe.micro_batch] if recipe.micro_batch else _divisors(recipe.batch)
-    fitting = [count for count in wanted if count * each <= free * _SHARE_OF_MEMORY]
+    shared = [count for count in _divisors(recipe.batch) if count % devices == 0]
+    wanted = [recipe.micro_batch] if recipe.micro_batch else shared
+    fitting = [count for count in wanted if count * each <= devices * free * _SHARE_OF_MEMORY]
     if not fitting:
         least, most = min(wanted), int(free * _SHARE_OF_MEMORY // each)
         smaller = recipe.patch - network.multiple

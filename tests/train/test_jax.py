@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,19 +46,53 @@ print(json.dumps({
 }))
 """
 
+SHARED = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+import keras
+import numpy as np
+from bids_flairseg.train import engine, parallel
+from tests.train.blobs import TINY_RECIPE, tiny_job
+
+recipe = replace(TINY_RECIPE, batch=4, micro_batch=2, epochs=1)
+alone = engine.fit(tiny_job(Path(sys.argv[1]) / "alone", recipe=recipe)).model.get_weights()
+engine.spread = lambda batch, device: parallel.spread(batch, device, kind="cpu")
+shared = engine.fit(tiny_job(Path(sys.argv[1]) / "shared", recipe=recipe)).model.get_weights()
+print(json.dumps({
+    "devices": len(keras.distribution.distribution().device_mesh.devices),
+    "odd": parallel.spread(3, "cpu", kind="cpu"),
+    "difference": max(float(np.abs(a - b).max()) for a, b in zip(alone, shared, strict=True)),
+}))
+"""
+
 
 @pytest.mark.slow
 def test_training_on_jax_learns_and_resumes_without_tensorflow(tmp_path: Path) -> None:
-    python = os.environ.get("FLAIRSEG_JAX_PYTHON", sys.executable)
-    if python == sys.executable and find_spec("jax") is None:
-        pytest.skip("no JAX in this environment (set FLAIRSEG_JAX_PYTHON to one that has it)")
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [python, "-c", SCRIPT, str(tmp_path)], cwd=ROOT, env=environment, check=False,
-        capture_output=True, text=True, timeout=1200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = on_jax(SCRIPT, tmp_path)
     assert not found["tensorflow"]
     assert found["difference"] < 1e-5
     assert found["losses"][-1] < found["losses"][0]
+
+
+@pytest.mark.slow
+def test_two_devices_that_share_a_batch_come_to_the_same_weights_as_one(tmp_path: Path) -> None:
+    found = on_jax(SHARED, tmp_path, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert found["devices"] == 2
+    assert found["odd"] == 1
+    assert found["difference"] < 1e-3
+
+
+def on_jax(script: str, folder: Path, **variables: str) -> dict[str, Any]:
+    """Run a script without TensorFlow; its last line is JSON."""
+    python = os.environ.get("FLAIRSEG_JAX_PYTHON", sys.executable)
+    if python == sys.executable and find_spec("jax") is None:
+        pytest.skip("no JAX in this environment (set FLAIRSEG_JAX_PYTHON to one that has it)")
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"} | variables
+    done = subprocess.run(
+        [python, "-c", script, str(folder)], cwd=ROOT, env=environment, check=False,
+        capture_output=True, text=True, timeout=1200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
