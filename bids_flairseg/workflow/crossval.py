@@ -129,7 +129,7 @@ def report_folds(
     for case in cases:
         chosen = {target: plans[target][fold_of[case.row.name] - 1] for target in targets}
         dices[case.row.name] = {
-            target: plan and _dice(config, case, root / target, plan)
+            target: _dice(config, case, root / target, plan) if plan else None
             for target, plan in chosen.items()
         }
     _merge(root / TABLE, _rows(config, cases, fold_of, dices))

@@ -90,6 +90,7 @@ def test_held_out_cases_are_mirrored_as_the_main_job_does_it(
     case = job.validation[0]
     image, apply = np.asarray(case.image, np.float32), applied(result.model)
     kept = read_kept(job.folder / AFTER, case.name)
+    assert kept is not None
     distances = {
         way: np.abs(predict(apply, image, result.config, flip=way)[..., 0] - kept)[image != 0].max()
         for way in (True, False)
