@@ -87,11 +87,16 @@ def shift(data: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.
     return np.asarray(np.where(data > 0, noisy, 0), dtype=np.float32)
 
 
-def rate(truth: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw a mask as a person would: borders here a little in, there a little out."""
-    inside = ndimage.distance_transform_edt(truth) - ndimage.distance_transform_edt(~truth)
-    field = ndimage.gaussian_filter(random.normal(0, 1, truth.shape), 3, mode="nearest")
-    return np.asarray(inside + 1.2 * field / field.std() > 0, dtype=np.uint8)
+def rate(
+    truth: NDArray[np.bool_], random: np.random.Generator, *, zooms: Sequence[float]
+) -> NDArray[np.uint8]:
+    """Draw a mask as a person would: borders here a mm further in, there further out."""
+    depth, height = (
+        ndimage.distance_transform_edt(mask, sampling=zooms) for mask in (truth, ~truth)
+    )
+    noise = random.normal(0, 1, truth.shape)
+    field = ndimage.gaussian_filter(noise, [3 / zoom for zoom in zooms], mode="nearest")
+    return np.asarray(depth - height + field / field.std() > 0, dtype=np.uint8)
 
 
 def make_site(root: Path, site: str, *, participants: int, seed: int) -> None:
@@ -111,7 +116,8 @@ def make_site(root: Path, site: str, *, participants: int, seed: int) -> None:
     for path in sorted((root / REFERENCE).glob("sub-*/anat/*_mask.nii.gz")):
         image = nib.Nifti1Image.from_filename(path)
         for rater in RATERS:
-            mask = rate(np.asarray(image.dataobj) > 0, random)
+            zooms = image.header.get_zooms()[:3]
+            mask = rate(np.asarray(image.dataobj) > 0, random, zooms=zooms)
             subject = path.name.split("_")[0]
             drawn = root / MANUAL / subject / "anat" / f"{subject}_label-L_desc-{rater}_mask.nii.gz"
             drawn.parent.mkdir(parents=True, exist_ok=True)

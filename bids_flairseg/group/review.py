@@ -170,7 +170,7 @@ def rank_scans(
         hints = scan.stats.get("warnings", "n/a")
         if hints not in ("n/a", ""):
             points[place] += max(as_number(scan.stats.get("warning_count", "1")), 1.0)
-            reasons[place].append(hints)
+            reasons[place].append(hints.replace(".; ", ". "))
     suspects = [
         Suspect(scan.name, float(points[place]), tuple(reasons[place]), verdicts.get(scan.name))
         for place, scan in enumerate(scans)

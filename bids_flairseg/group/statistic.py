@@ -232,7 +232,7 @@ STATISTIC_COLUMNS: Mapping[str, Mapping[str, object]] = {
     "mean_a": {"Description": "Its mean"},
     "mean_low_a": {
         "Description": "Lower end of the 95 % interval of the mean, by a bootstrap over "
-        "participants"
+        "participants; n/a for fewer than 6 of them, as all intervals of a bootstrap"
     },
     "mean_high_a": {"Description": "Upper end of it"},
     "n_b": {"Description": "Scans in the second group"},

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from bids_flairseg.measure.summaries import Interval, draw_clusters, interval_of
+from bids_flairseg.measure.summaries import FEWEST, Interval, draw_clusters, interval_of
 
 SPEARMAN, PEARSON, LIN, ICC = "Spearman", "Pearson", "Lin's concordance", "ICC(2,1)"
 BIAS, LOWER, UPPER = "bias", "lower limit of agreement", "upper limit of agreement"
@@ -32,10 +32,10 @@ def coefficient_intervals(
     Returns
     -------
     dict of str to (Interval or None)
-        By name; None for fewer than three participants, or where most resamples give nothing.
+        By name; None for fewer than 6 participants, or where most resamples give nothing.
     """
     names = (SPEARMAN, PEARSON, LIN, ICC, BIAS, LOWER, UPPER)
-    if not codes.size or codes.max() < 2:
+    if not codes.size or codes.max() + 1 < FEWEST:
         return dict.fromkeys(names)
     one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     shift = float(one.mean())  # far from 0, squares would lose digits

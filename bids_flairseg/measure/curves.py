@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from bids_flairseg.measure.summaries import Interval, encode
+from bids_flairseg.measure.summaries import FEWEST, Interval, encode
 
 #: Exponents that are tried: from almost logarithmic to a quick plateau.
 EXPONENTS = tuple(float(value) for value in np.round(np.linspace(0.1, 2.0, 39), 3))
@@ -62,7 +62,7 @@ class LearningCurve:
     needed : float
         Cases that reach it; infinity where none do within `FARTHEST` times what was tried.
     interval : Interval or None
-        Of that number, 95 %; its end may be infinite.
+        Of that number, 95 %; its end may be infinite. None for fewer than 6 participants.
     reached : float
         Share of the resamples in which the target is reached at all.
     """
@@ -155,7 +155,7 @@ def learning_curve(
         high=high,
         target=target,
         needed=_within(curve.cases_for(target), limit),
-        interval=ends if len(members) > 1 else None,
+        interval=ends if len(members) >= FEWEST else None,
         reached=float(np.mean(np.isfinite(found))),
     )
 

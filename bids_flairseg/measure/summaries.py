@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 #: Resamples of the bootstrap.
 RESAMPLES = 2000
+#: Of fewer participants a bootstrap's interval is too narrow by far, and none is given.
+FEWEST = 6
 # With so many participants, a quarter of them gives the same two digits.
 _MANY = 2000
 # Resampled indices are drawn in parts of this size, to keep memory small.
@@ -37,7 +39,7 @@ class Summary:
     mean : float
         Arithmetic mean.
     interval : Interval or None
-        Of the mean, by bootstrap over participants; None for one participant.
+        Of the mean, by bootstrap over participants; None for fewer than 6 of them.
     """
 
     n: int
@@ -123,10 +125,10 @@ def mean_interval(
     Returns
     -------
     Interval or None
-        None where there are fewer than two participants.
+        None where there are fewer than 6 participants.
     """
     sums, counts = np.bincount(codes, weights=values), np.bincount(codes)
-    if sums.size < 2:
+    if sums.size < FEWEST:
         return None
     random = np.random.default_rng(seed)
     resamples = RESAMPLES if sums.size < _MANY else RESAMPLES // 4

@@ -271,7 +271,7 @@ def _scan_row(row: Row, page: GroupPage) -> dict[str, Any]:
         "link": quote(link) if link else None,
         "cells": [_cell(row.get(name, "n/a"), shown[2]) for name, shown in _SHOWN.items()],
         "joined": [_cell(row.get(name, "n/a"), None) for name in page.joined[:_MOST_JOINED]],
-        "hints": "" if hints == "n/a" else hints,
+        "hints": "" if hints == "n/a" else hints.replace(".; ", ". "),
     }
 
 

@@ -218,13 +218,14 @@ def test_groups_come_from_the_table_and_the_sidecars(
 
 
 def test_volumes_of_repeated_scans_are_tested_once_per_participant() -> None:
-    names = [f"sub-{n // 2}" for n in range(8)]
-    rows = all_statistics(CONFIG, [], pairs(DICE, participants=names))
+    dice = [*DICE, 0.5, 0.74, 0.81, 0.66]
+    names = [f"sub-{n // 2}" for n in range(12)]
+    rows = all_statistics(CONFIG, [], pairs(dice, participants=names))
     (rho,) = find(rows, analysis="volumes", test="Spearman")
-    means = np.reshape(DICE, (4, 2)).mean(axis=1)
+    means = np.reshape(dice, (6, 2)).mean(axis=1)
     assert rho.p == pytest.approx(spearman(10 * means, 9 * means).p)
     assert "averaged first" in rho.conditions
-    assert (rho.n_a, rho.participants_a) == (8, 4)
+    assert (rho.n_a, rho.participants_a) == (12, 6)
     (bias,) = find(rows, analysis="volumes", effect_name="bias")
     assert "bootstrap over participants" in bias.conditions
     assert bias.difference_low is not None

@@ -75,8 +75,10 @@ def test_copies_of_a_participant_tell_no_more(pairs: tuple[np.ndarray, np.ndarra
         assert narrow.high - narrow.low < 0.7 * (own.high - own.low), name
 
 
-def test_of_two_participants_nothing_is_said() -> None:
-    assert set(coefficient_intervals([1, 2, 3], [1, 2, 3], np.array([0, 1, 1])).values()) == {None}
+def test_of_few_participants_nothing_is_said(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    one, other = pairs[0][:12], pairs[1][:12]
+    assert set(coefficient_intervals(one, other, np.arange(12) % 5).values()) == {None}
+    assert None not in coefficient_intervals(one, other, np.arange(12) % 6).values()
 
 
 def test_sums_give_what_the_coefficients_say(pairs: tuple[np.ndarray, np.ndarray]) -> None:

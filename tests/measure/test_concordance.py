@@ -119,7 +119,8 @@ def test_summary_and_its_interval() -> None:
     assert found.interval.low == pytest.approx(values.mean() - half, abs=0.03)
     assert found.interval.high == pytest.approx(values.mean() + half, abs=0.03)
     assert summarise(values) == found
-    assert summarise([1.0]).interval is None
+    assert summarise(values[:5]).interval is None
+    assert summarise(values[:6]).interval is not None
 
 
 def test_repeated_scans_widen_the_interval() -> None:
