@@ -13,6 +13,10 @@ import pandas as pd
 from bids_flairseg.measure.arrays import BoolArray, FloatArray, LabelArray, voxel_volume_ml
 from bids_flairseg.measure.regions import REGIONS, VENTRICLES
 
+MAX_LOAD_PERCENT = 25.0
+"""Share of the brain above which lesions are doubted: a large tumour with its oedema, 250 ml, is
+a fifth of a brain."""
+
 _NOT_AVAILABLE = "n/a"
 
 
@@ -131,6 +135,29 @@ def scan_stats(
         warning_count=len(warnings),
         warnings="; ".join(warnings) or _NOT_AVAILABLE,
     )
+
+
+def load_hints(lesions: BoolArray, brain: BoolArray) -> tuple[str, ...]:
+    """Say so where more of the brain counts as lesion than ever is.
+
+    Parameters
+    ----------
+    lesions, brain : ndarray of bool, shape (X, Y, Z)
+        Masks on the same grid.
+
+    Returns
+    -------
+    hints : tuple of str
+        One sentence, or none.
+    """
+    percent = 100.0 * np.count_nonzero(lesions) / max(np.count_nonzero(brain), 1)
+    if percent <= MAX_LOAD_PERCENT:
+        return ()
+    hint = (
+        f"Lesions take up {percent:.0f} % of the brain mask, which is hardly possible: do not use "
+        "the numbers before you have looked at the outlines."
+    )
+    return (hint,)
 
 
 def _by_region(lesions: pd.DataFrame, voxel_ml: float) -> dict[str, Any]:

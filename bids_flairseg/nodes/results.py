@@ -85,19 +85,21 @@ def _measure(
     from bids_flairseg.measure.arrays import voxel_spacing, voxel_volume_ml
     from bids_flairseg.measure.lesions import label_lesions, lesion_table
     from bids_flairseg.measure.regions import region_map
-    from bids_flairseg.measure.stats import scan_stats
+    from bids_flairseg.measure.stats import load_hints, scan_stats
 
     lesions = label_lesions(
         (probability >= provenance.threshold) & (probability > 0),
         voxel_ml=voxel_volume_ml(affine),
         min_ml=provenance.min_lesion_ml,
     )
+    warnings = (*provenance.warnings, *load_hints(lesions > 0, brain))
+    provenance = replace(provenance, warnings=warnings)
     table = lesion_table(lesions, probability, affine, region_map(classes, voxel_spacing(affine)))
     stats = scan_stats(table, brain, classes, affine=affine, provenance=provenance)
     content = {
         "stats": stats.row(),
         "table": table.to_dict("records"),
-        "warnings": list(provenance.warnings),
+        "warnings": list(warnings),
     }
     return lesions, content
 

@@ -191,7 +191,7 @@ def brain_mask_from_classes(
     if volume < MIN_BRAIN_ML:
         raise InputError(
             f"expected the FLAIR of a head, found {volume:.0f} ml of brain. "
-            "If it shows one, supply a mask (-d NAME=PATH); else leave it out (--bids-filter-file)."
+            "If it shows all of one, supply a mask (-d NAME=PATH), else leave it out with a filter."
         )
     envelope = fill(close(core, CLOSING_MM, zooms))
     LOGGER.debug("brain %.0f ml, envelope %d voxels", volume, np.count_nonzero(envelope))

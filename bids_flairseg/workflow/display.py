@@ -119,7 +119,7 @@ class LiveDisplay:
         self._progress.stop()
 
     def _headline(self) -> str:
-        return f"{self._finished} of {self._total} scans"
+        return f"{self._finished} of {self._total} {'scan' if self._total == 1 else 'scans'}"
 
     def step(self, row: Row) -> None:
         """Move the scan's line and the bar."""

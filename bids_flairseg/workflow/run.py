@@ -155,7 +155,8 @@ def dataset_info(config: RunConfig, models: Models) -> DatasetInfo:
 def _announce(rows: Sequence[tuple[Scan, Row]], config: RunConfig) -> None:
     """Say what is to be done and what is not."""
     states = [row.status for _, row in rows]
-    LOGGER.info("%d scans, %d to do", len(states), states.count(Status.WAITING))
+    word = "scan" if len(states) == 1 else "scans"
+    LOGGER.info("%d %s, %d to do", len(states), word, states.count(Status.WAITING))
     unchanged = states.count(Status.UNCHANGED)
     if unchanged:
         LOGGER.info(

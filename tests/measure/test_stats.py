@@ -12,7 +12,7 @@ from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.measure.arrays import voxel_spacing, voxel_volume_ml
 from bids_flairseg.measure.lesions import label_lesions, lesion_table
 from bids_flairseg.measure.regions import REGIONS
-from bids_flairseg.measure.stats import Provenance, ScanStats, scan_stats
+from bids_flairseg.measure.stats import Provenance, ScanStats, load_hints, scan_stats
 
 AFFINE = np.array([[0.6, 0.2, 0, 1], [0, 0.7, 0.4, 2], [0.1, 0, -5.0, 3], [0, 0, 0, 1.0]])
 PROVENANCE = Provenance("lesion", "ab" * 32, 0.4, 0.01)
@@ -42,6 +42,18 @@ def test_volume_is_that_of_the_mask(mask: NDArray[np.bool_]) -> None:
     assert stats.lesion_volume_ml == pytest.approx(expected, rel=1e-9)
     assert stats.lesion_load_percent == pytest.approx(100 * mask.mean())
     assert stats.brain_volume_ml == stats.ventricle_volume_ml
+
+
+def test_more_lesion_than_can_be_is_doubted() -> None:
+    brain = np.zeros((10, 10, 10), dtype=bool)
+    brain[2:] = True
+    lesions = np.zeros_like(brain)
+    lesions[2:4] = True  # a quarter of the brain
+    assert load_hints(lesions, brain) == ()
+    lesions[4, 0, 0] = True
+    (hint,) = load_hints(lesions, brain)
+    assert hint.startswith("Lesions take up 25 % of the brain mask")
+    assert load_hints(lesions & False, brain & False) == ()
 
 
 def test_regions_add_up(mask: NDArray[np.bool_]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Image
+from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError, StorageError
 from bids_flairseg.nodes.files import load, load_array, save
@@ -83,11 +85,10 @@ def test_restore_brings_every_voxel_home(flair: Path, tmp_path: Path) -> None:
     assert np.allclose(load_array(str(outputs["probability"])), native / 200, atol=1e-4)
 
 
-def test_measure_cuts_at_the_threshold(tmp_path: Path) -> None:
-    probability = np.zeros((12, 12, 12), np.float32)
-    probability[2:5, 2:5, 2:5], probability[8, 8, 8] = 0.7, 0.4
+def measured(probability: NDArray[np.float32], tmp_path: Path) -> tuple[NDArray[Any], str]:
+    """Return the lesions of a probability map in a brain that fills it, and what is told."""
     image = Nifti1Image(probability, np.eye(4))
-    ones = save(Nifti1Image(np.ones((12, 12, 12), np.uint8), np.eye(4)), tmp_path / "ones.nii")
+    ones = save(Nifti1Image(np.ones(probability.shape, np.uint8), np.eye(4)), tmp_path / "ones.nii")
     step = Measure(
         probability=save(image, tmp_path / "p.nii"),
         brain=ones,
@@ -97,11 +98,23 @@ def test_measure_cuts_at_the_threshold(tmp_path: Path) -> None:
         file_warnings=["no units"],
     )
     outputs = run(step, tmp_path)
-    lesions = load_array(str(outputs["lesions"]))
+    return load_array(str(outputs["lesions"])), Path(str(outputs["measures"])).read_text()
+
+
+def test_measure_cuts_at_the_threshold(tmp_path: Path) -> None:
+    probability = np.zeros((12, 12, 12), np.float32)
+    probability[2:5, 2:5, 2:5], probability[8, 8, 8] = 0.7, 0.4
+    lesions, text = measured(probability, tmp_path)
     assert np.array_equal(lesions > 0, probability >= 0.5)
-    text = Path(str(outputs["measures"])).read_text()
     assert "odd sidecar" in text
     assert '"lesion_count": "1"' in text
+    assert '"warning_count": "2"' in text
+
+
+def test_a_brain_full_of_lesion_is_doubted(tmp_path: Path) -> None:
+    _, text = measured(np.full((12, 12, 12), 0.7, np.float32), tmp_path)
+    assert "Lesions take up 100 % of the brain mask" in text
+    assert '"warning_count": "3"' in text
 
 
 def test_gone_intermediate_file_is_told_as_such(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_no_brain_and_a_mask_elsewhere_are_said(head: nib.Nifti1Image) -> None:
     away = np.asarray(head.affine).copy()
     away[:3, 3] += 500
 
-    with pytest.raises(InputError, match=r"found 0 ml of brain\. If it shows one, supply a mask"):
+    with pytest.raises(InputError, match=r"found 0 ml of brain\. .* supply a mask"):
         find_brain(head, nothing)
     given = find_brain(head, nothing, supplied=drawn_brain(head))
     assert dice(given.mask, drawn_brain(head)) == 1
