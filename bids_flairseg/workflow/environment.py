@@ -9,12 +9,7 @@ from pathlib import Path
 
 from bids_flairseg.config import ResourceConfig
 
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def worker_variables(resources: ResourceConfig, cache: Path) -> Mapping[str, str]:
@@ -34,6 +29,8 @@ def worker_variables(resources: ResourceConfig, cache: Path) -> Mapping[str, str
     """
     variables = dict.fromkeys(_THREADS, str(resources.omp_nthreads))
     variables |= {
+        # N4 adds up in another order with another number: the last bits would differ
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "NIPYPE_NO_ET": "1",  # no question to a server for newer versions
         "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow"),

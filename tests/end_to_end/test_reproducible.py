@@ -31,7 +31,7 @@ def runs(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     command = Command(bundles, folder)
     first, second = folder / "first", folder / "second"
     code, text = command.run(
-        heads, first, "-d", f"masks={masks}", "--threshold", "0.4", "--no-flip",
+        heads, first, "-d", f"masks={masks}", "--threshold", "0.4", "--n4",
         "--nprocs", "1", "--omp-nthreads", "1",
     )  # fmt: skip
     assert code == 0, text
@@ -108,7 +108,7 @@ def test_provenance_tells_how(runs: Runs) -> None:
     records = json.loads(path.read_text())["Records"]
     activities = [one for one in records if one["Type"] == "Activity"]
     assert {one["Parameters"]["threshold"] for one in activities} == {0.4}
-    assert {one["Parameters"]["flip"] for one in activities} == {False}
+    assert {one["Parameters"]["flip"] for one in activities} == {True}
     software = {one["Label"]: one["Version"] for one in records if one["Type"] == "Software"}
     assert {"flairseg", "tensorflow", "python"} <= software.keys()
     assert str(out) not in json.dumps([one["Id"] for one in records])
