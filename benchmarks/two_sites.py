@@ -122,8 +122,12 @@ def make_site(root: Path, site: str, *, participants: int, seed: int) -> None:
             drawn = root / MANUAL / subject / "anat" / f"{subject}_label-L_desc-{rater}_mask.nii.gz"
             drawn.parent.mkdir(parents=True, exist_ok=True)
             nib.save(nib.Nifti1Image(mask, image.affine), drawn)
-    about = {"Name": "Made-up raters", "BIDSVersion": "1.10.0", "DatasetType": "derivative"}
-    about |= {"GeneratedBy": [{"Name": "two_sites.py"}]}
+    about = {
+        "Name": "Made-up raters",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "two_sites.py"}],
+    }
     (root / MANUAL / "dataset_description.json").write_text(json.dumps(about, indent=2) + "\n")
 
 

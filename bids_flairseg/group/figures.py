@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_flairseg.bids.atomic import write_json, write_text, write_tsv
+from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.config import GroupConfig
 from bids_flairseg.group.observations import (
     FACTOR_WORDS,
@@ -35,7 +36,7 @@ from bids_flairseg.storage import atomic_path
 
 #: Folder of the figures, below the output folder.
 FIGURES = "group_figures"
-_MOST_MODELS, _MOST_PANELS, _MOST_LEVELS = 12, 6, 12
+_MOST_MODELS, _MOST_PANELS, _MOST_LEVELS, _MOST_NAMES = 12, 6, 12, 10
 _HOW = (
     "Points are scans, bars medians, shaded boxes the middle half; above 400 scans a group is "
     "drawn as its distribution."
@@ -141,7 +142,7 @@ def _by_model(
     caption = (
         f"Dice against {main}. {_HOW} Dashed: the median of {series[0].label}. "
         "n = "
-        + ", ".join(f"{len(group.values)} ({group.label})" for group in series)
+        + ", ".join(f"{len(group.values):,} ({group.label})" for group in series)
         + ". "
         + ("; ".join(said) + "." if said else "No test, as there is one model.")
     )
@@ -176,8 +177,8 @@ def _volume_words(
     """Write the caption of the chart of volumes."""
     reference = own[0].reference
     first = (
-        f"A, Total lesion volume predicted and by {reference}, n = {len(pairs[0].names)}; dashed: "
-        "equal volumes; volumes below 0.01 ml stand at 0.01."
+        f"A, Total lesion volume predicted and by {reference}, n = {len(pairs[0].names):,}; "
+        "dashed: equal volumes; volumes below 0.01 ml stand at 0.01."
     )
     parts = [first]
     parts += [
@@ -192,7 +193,10 @@ def _volume_words(
     )
     left_out = [n for n, kept in zip(pairs[0].names, pairs[0].kept, strict=True) if not kept]
     if left_out:
-        parts.append(f"Over 3 standard deviations above the mean, not in B: {', '.join(left_out)}.")
+        parts.append(
+            "Over 3 standard deviations above the mean, not in B: "
+            f"{enumerate_some(left_out, _MOST_NAMES)}."
+        )
     parts.append(f"C, Dice of {pairs[0].label} by reference volume.")
     parts += [
         f"{row.group_a} vs {row.group_b}: {test_in_words(row)}."

@@ -130,7 +130,7 @@ def _pick(statistics: Sequence[Statistic], **wanted: str) -> list[Statistic]:
 
 
 def _many(count: int | None, word: str) -> str:
-    return f"{count} {word}" + ("" if count == 1 else "s")
+    return f"{count or 0:,} {word}" + ("" if count == 1 else "s")
 
 
 def _choose(statistics: Sequence[Statistic]) -> tuple[str, str]:

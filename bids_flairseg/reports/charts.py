@@ -23,6 +23,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 ONE_COLUMN, TWO_COLUMNS = 3.35, 6.85
 #: Above so many values, a group is drawn as a distribution and not as points.
 MOST_POINTS = 400
+#: Skewed volumes stand on an axis that is linear up to so many ml, and logarithmic above.
+LINEAR_BELOW = 0.1
 # Letters that a cell of a table may hold and XML may not.
 _UNPRINTABLE = dict.fromkeys({*range(32), 127} - {9, 10, 13})
 _SVG = "http://www.w3.org/2000/svg"
@@ -222,7 +224,9 @@ def jitter(count: int, width: float) -> list[float]:
     return [float(value) for value in (2 * share - 1) * width]
 
 
-def draw_groups(axes: Axes, series: Sequence[Series], first: int) -> list[tuple[str, ...]]:
+def draw_groups(
+    axes: Axes, series: Sequence[Series], first: int, *, skewed: bool = False
+) -> list[tuple[str, ...]]:
     """Draw groups side by side: every value, the quartiles as a box, the median as a bar.
 
     Parameters
@@ -233,6 +237,8 @@ def draw_groups(axes: Axes, series: Sequence[Series], first: int) -> list[tuple[
         None of them empty.
     first : int
         Number of the first call of `mark`.
+    skewed : bool
+        The axis will be logarithmic above `LINEAR_BELOW`, so distributions are estimated there.
 
     Returns
     -------
@@ -247,7 +253,7 @@ def draw_groups(axes: Axes, series: Sequence[Series], first: int) -> list[tuple[
         values = np.asarray(group.values)
         low, middle, high = np.percentile(values, (25, 50, 75))
         if values.size > MOST_POINTS:
-            _violin(axes, place, values, colour)
+            _violin(axes, place, values, colour, skewed=skewed)
         else:
             x = [place + shift for shift in jitter(values.size, 0.24)]
             mark(axes, first + len(named), x, list(group.values), colour)
@@ -258,7 +264,7 @@ def draw_groups(axes: Axes, series: Sequence[Series], first: int) -> list[tuple[
         axes.add_patch(box)
         axes.hlines(middle, place - 0.32, place + 0.32, colors=_INK, linewidth=1.6, zorder=4)
     words = ["\n".join(textwrap.wrap(_short(group.label), _LINE)) for group in series]
-    labels = [f"{w}\nn = {len(group.values)}" for w, group in zip(words, series, strict=True)]
+    labels = [f"{w}\nn = {len(group.values):,}" for w, group in zip(words, series, strict=True)]
     turned = len(series) > 5 or any(len(line) > _LINE for w in words for line in w.splitlines())
     axes.set_xticks(
         range(len(series)),
@@ -272,10 +278,22 @@ def draw_groups(axes: Axes, series: Sequence[Series], first: int) -> list[tuple[
     return named
 
 
-def _violin(axes: Axes, place: int, values: np.ndarray[Any, Any], colour: str) -> None:
+def _violin(
+    axes: Axes, place: int, values: np.ndarray[Any, Any], colour: str, *, skewed: bool
+) -> None:
+    """Draw a distribution, estimated on the scale that its axis has."""
     if np.ptp(values) == 0:
         return
-    parts: Any = axes.violinplot([values], [place], widths=0.8, showextrema=False)
+    from matplotlib.cbook import violin_stats
+    from scipy.stats import gaussian_kde
+
+    def density(data: np.ndarray[Any, Any], at: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(gaussian_kde(data)(at))
+
+    (body,) = violin_stats(np.log1p(values / LINEAR_BELOW) if skewed else values, density)
+    if skewed:
+        body["coords"] = LINEAR_BELOW * np.expm1(body["coords"])
+    parts: Any = axes.violin([body], [place], widths=0.8, showextrema=False)
     for body in parts["bodies"]:
         body.set(facecolor=colour, alpha=0.4)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bids_flairseg.reports.charts import (
     COLOURS,
+    LINEAR_BELOW,
     MOST_POINTS,
     ONE_COLUMN,
     TWO_COLUMNS,
@@ -131,7 +132,7 @@ def factor_chart(
         for letter, (factor, series), panel in zip(
             "ABCDEFGHIJKL", factors.items(), panels, strict=False
         ):
-            names += draw_groups(panel, series, len(names))
+            names += draw_groups(panel, series, len(names), skewed=_skewed(series, label))
             shade(panel, label)
             _scale(panel, series, label)
             panel.set_title(f"{letter}  {factor}", loc="left", fontsize=8, fontweight="bold")
@@ -251,15 +252,21 @@ def _differ(axes: Axes, own: VolumePairs, colour: str, first: int) -> list[tuple
 
 def _scale(axes: Axes, series: Sequence[Series], label: str) -> None:
     """Choose the range of the vertical axis."""
-    values = [value for group in series for value in group.values]
     if label == "Dice":
+        values = [value for group in series for value in group.values]
         axes.set_ylim(min(-0.02, min(values, default=0)), 1.02)
-    elif (
-        label.endswith("(ml)") and values and max(values) > 20 * max(float(np.median(values)), 0.1)
-    ):
-        axes.set_yscale("symlog", linthresh=0.1)
+    elif _skewed(series, label):
+        axes.set_yscale("symlog", linthresh=LINEAR_BELOW)
         axes.set_ylim(bottom=0)
         plain_numbers(axes, "y")
+
+
+def _skewed(series: Sequence[Series], label: str) -> bool:
+    """Tell whether a few volumes are so large that the others would lie on the axis."""
+    values = [value for group in series for value in group.values]
+    if not values or not label.endswith("(ml)"):
+        return False
+    return max(values) > 20 * max(float(np.median(values)), LINEAR_BELOW)
 
 
 def _table(

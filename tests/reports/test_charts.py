@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bids_flairseg.reports.charts import Chart, Series
+from bids_flairseg.reports.charts import Chart, Series, draw_groups, drawing
 from bids_flairseg.reports.overlays import Example, overlay_chart
 from bids_flairseg.reports.plots import (
     Limits,
@@ -50,6 +50,17 @@ def test_every_point_is_named_once() -> None:
 def test_the_same_again_is_the_same() -> None:
     first, second = draw(groups(2)), draw(groups(2))
     assert (first.svg, first.png) == (second.svg, second.png)
+
+
+def test_a_distribution_is_widest_where_its_axis_shows_most() -> None:
+    values = np.random.default_rng(0).lognormal(np.log(5), 1.2, 2000)
+    series = [Series("a", tuple(values), ("",) * 2000)]
+    with drawing(3, 3) as (_, axes):
+        draw_groups(axes, series, 0, skewed=True)
+        (outline,) = axes.collections[0].get_paths()
+        x, y = outline.vertices.T
+    assert 3 < y[np.argmax(x)] < 8  # of ml on a linear axis, it would be near 1
+    assert y.max() == pytest.approx(values.max(), rel=1e-6)
 
 
 def test_column_width_and_resolution() -> None:
