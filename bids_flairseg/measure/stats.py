@@ -150,7 +150,7 @@ def load_hints(lesions: BoolArray, brain: BoolArray) -> tuple[str, ...]:
     hints : tuple of str
         One sentence, or none.
     """
-    percent = 100.0 * np.count_nonzero(lesions) / max(np.count_nonzero(brain), 1)
+    percent = 100.0 * int(np.count_nonzero(lesions)) / max(int(np.count_nonzero(brain)), 1)
     if percent <= MAX_LOAD_PERCENT:
         return ()
     hint = (
