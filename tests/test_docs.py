@@ -149,7 +149,16 @@ def test_the_readme_names_the_outputs_as_they_are() -> None:
 
 
 #: Makes a training short; the pages leave these words out.
-QUICK = ["--recipe", "quick", "--set", "patch=16", "epochs=1", "steps_per_epoch=2", "batch=2"]
+QUICK = [
+    "--recipe",
+    "quick",
+    "--set",
+    "patch=16",
+    "epochs=1",
+    "steps_per_epoch=2",
+    "batch=2",
+    "warm_up_steps=1",
+]
 RUN_IN_ORDER = [("docs/index.md", "docs/reproducibility.md"), ("docs/faq.md",), ("README.md",)]
 
 
@@ -192,7 +201,7 @@ def write_data(folder: Path) -> None:
 def fill_in(words: list[str], folder: Path) -> list[str]:
     """Put what is there in the place of what a page names, tiny networks and a short training."""
     local = [word.replace("/path/to/", "") for word in words]
-    for word, pattern in (("RUN", "results/logs/*/flairseg.toml"), ("NAME", "results/models/*")):
+    for word, pattern in (("RUN", "results/logs/*/flairseg.toml"), ("NAME", "results/models/*/")):
         found = [str(path) for path in sorted(folder.glob(pattern)) if "fold" not in path.name]
         local = [found[0] if word in each else each for each in local]
     if "participant" in local and "--config" not in local:
