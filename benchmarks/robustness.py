@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,7 +159,10 @@ def write_versions(flairs: list[Path], folder: Path) -> None:
 
 def version(flair: Path, change: Change) -> Path:
     """Return where a version of a scan lies within a dataset."""
-    name = flair.name.replace("_FLAIR", f"_acq-{change.name}_FLAIR")
+    if "_acq-" in flair.name:
+        name = re.sub(r"(_acq-[^_]+)", rf"\g<1>{change.name}", flair.name)
+    else:  # after subject and session, before all other entities
+        name = re.sub(r"^(sub-[^_]+(_ses-[^_]+)?)", rf"\g<1>_acq-{change.name}", flair.name)
     parts = [part for part in flair.parts if part.startswith(("sub-", "ses-"))][:-1]
     return Path(*parts, "anat", name)
 
