@@ -118,10 +118,9 @@ class _Training:
     def finish(self) -> FitResult:
         """Put the weights in place that are kept, score them, and choose the threshold."""
         self._place_kept()
-        present = self.config.inference.threshold
         self.journal.say("predicting the held-out cases with the weights that are kept")
         scores = self._score(AFTER)
-        threshold, reason = pick_threshold(scores, self.recipe, present)
+        threshold, reason = pick_threshold(scores, self.recipe, self.config.inference.threshold)
         if scores:
             self._note(reason)
         return FitResult(
@@ -245,7 +244,8 @@ class _Training:
         cursor = self.cursor
         with published(self.model, self.parent, self.recipe.parent_share):
             cursor.dice = mean_dice(self._score()) or 0.0
-            if cursor.dice > cursor.best_dice:
+            margin = 0.0 if cursor.best_epoch or not self.parent else self.recipe.least_gain
+            if cursor.dice > cursor.best_dice + margin:
                 cursor.best_dice, cursor.best_epoch, cursor.stale = cursor.dice, epoch, 0
                 self.keeper.save_best(self.model.get_weights(), epoch)
             else:
@@ -262,7 +262,7 @@ class _Training:
             elif not cursor.best_epoch:
                 self._note(
                     "No epoch did better on the held-out cases than the bundle that training "
-                    "began with: its weights are kept."
+                    f"began with (by more than {self.recipe.least_gain:g}): its weights are kept."
                 )
         if weights is None:
             with published(self.model, self.parent, self.recipe.parent_share):

@@ -16,7 +16,7 @@ from bids_flairseg.model.bundle import BundleConfig, load_bundle, precision_poli
 from bids_flairseg.model.runtime import choose_precision
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.job import TrainingJob
-from bids_flairseg.train.losses import binary_entropy, binary_loss, soft_dice
+from bids_flairseg.train.losses import binary_entropy, binary_loss, careful_loss, soft_dice
 from bids_flairseg.train.presets import SiteRecipe
 
 LOGGER = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "cross-entropy": binary_entropy,
     "dice": soft_dice,
     "both": binary_loss,
+    "careful": careful_loss,
 }
 # From this generation on, NVIDIA's GPUs compute in bfloat16.
 _BFLOAT16_CAPABILITY = 8.0

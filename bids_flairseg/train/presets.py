@@ -50,9 +50,9 @@ class SiteRecipe:
         "paper's.",
     )  # fmt: skip
     loss: str = _choice(
-        "both", ("cross-entropy", "dice", "both"),
-        "What is made small: cross-entropy, soft Dice, or their sum with missed lesion counting "
-        "more.",
+        "both", ("cross-entropy", "dice", "both", "careful"),
+        "What is made small: cross-entropy, soft Dice, their sum with missed lesion counting "
+        "more, or (`careful`) that with ten times the entropy, which keeps probabilities true.",
     )  # fmt: skip
     optimiser: str = _choice("adamw", ("adam", "adamw"), "Adam, or Adam with weight decay.")
     learning_rate: float = _number(1e-3, 1e-8, 1.0, "Peak rate of the optimiser.")
@@ -121,6 +121,11 @@ class SiteRecipe:
         "Keep the epoch that did best on held-out cases, the bundle that training began with "
         "included, not the last.",
     )
+    least_gain: float = _number(
+        0.0, 0.0, 1.0,
+        "By how much the mean Dice on held-out cases must be above that of the bundle before "
+        "another epoch is kept; `keep_best` only.",
+    )  # fmt: skip
     threshold: str = _choice(
         "choose",
         ("choose", "keep"),

@@ -259,6 +259,19 @@ def test_nothing_better_than_the_parent_keeps_the_parent(parent: Path, tmp_path:
     assert any("its weights are kept" in note for note in result.notes)
 
 
+@pytest.mark.parametrize(("dice", "kept"), [(0.505, 0), (0.52, 1)])
+def test_a_gain_that_may_be_chance_keeps_the_parent(
+    parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dice: float, kept: int
+) -> None:
+    found = iter([0.5, dice, dice])
+    monkeypatch.setattr(
+        engine, "score_cases", lambda *_, **__: [replace(scores(1, best=0.5)[0], dice=next(found))]
+    )
+    recipe = replace(TINY_RECIPE, epochs=1, steps_per_epoch=1, least_gain=0.01)
+    result = engine.fit(tiny_job(tmp_path / "run", parent=parent, recipe=recipe))
+    assert result.best_epoch == kept
+
+
 @pytest.mark.slow
 def test_the_parents_share_pulls_weights_towards_it(parent: Path, tmp_path: Path) -> None:
     old = load_bundle(parent).model.get_weights()

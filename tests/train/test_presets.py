@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from bids_flairseg.errors import InputError, MissingInputError, UsageError
+from bids_flairseg.train.folds import hold_out
 from bids_flairseg.train.presets import PRESETS, SiteRecipe, load_recipe, recipe_keys
 from bids_flairseg.train.sampling import Sampling
+from tests.train.blobs import ball_case
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,3 +101,10 @@ def test_the_manual_explains_every_key_with_its_default() -> None:
     for key, meaning in recipe_keys().items():
         default = str(getattr(recipe, key)).lower()
         assert f"| `{key}` | `{default}` | {meaning} |" in text
+
+
+def test_fine_tuning_holds_one_of_two_participants_out() -> None:
+    recipe = load_recipe("default", fine_tuning=True)
+    held = [hold_out([ball_case(n) for n in range(count)], share=recipe.hold_out, seed=0)[1]
+            for count in (1, 2, 5, 18)]  # fmt: skip
+    assert [len(names) for names in held] == [0, 1, 1, recipe.threshold_cases]
