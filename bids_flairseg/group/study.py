@@ -136,15 +136,21 @@ def run_study(
         target=target,
         target_words=words,
     )
-    against = f"{main} (mean over those of a scan)" if main == RATERS else main
-    caption = (
-        f"Dice against {against} by number of local training cases. Dots are scans, diamonds means "
-        f"with 95% bootstrap intervals, the line a fitted inverse power law with its 95% band. "
-        f"Dashed: {words}. n = {len({item.scan for item in known})} scans of {people} "
-        f"participants, the same for every model. {' '.join(sentences)}"
-    )
+    caption = f"{_caption(known, main, words)} {' '.join(sentences)}"
     chart = learning_chart(("Learning curve", caption), points, curve)
     return Study(sentences, (chart,), _rows(curve, main))
+
+
+def _caption(known: Sequence[Observation], main: str, words: str) -> str:
+    """Say what the figure of the learning curve shows."""
+    against = f"{main} (mean over those of a scan)" if main == RATERS else main
+    scans, people = ({getattr(item, of) for item in known} for of in ("scan", "participant"))
+    return (
+        f"Dice against {against} by number of local training cases. Dots are scans, diamonds means "
+        f"with 95% bootstrap intervals, the line a fitted inverse power law with its 95% band. "
+        f"Dashed: {words}. n = {len(scans)} scans of {len(people)} participants, the same for "
+        "every model."
+    )
 
 
 def _compared(pairs: Sequence[Observation]) -> tuple[str, list[Observation]]:
