@@ -9,6 +9,7 @@ from bids_flairseg.group.observations import FACTOR_WORDS
 from bids_flairseg.group.sources import CONSENSUS
 from bids_flairseg.group.statistic import Statistic
 from bids_flairseg.group.statistics import AMONG_RATERS
+from bids_flairseg.measure.comparisons import TOO_FEW
 
 #: A test is called significant below this, as in the paper.
 ALPHA = 0.05
@@ -161,11 +162,10 @@ def _agreement(own: Sequence[Statistic]) -> list[str]:
     rows = _pick(own, analysis="summary", metric="dice", factor="")
     if not rows:
         return []
-    main = rows[0].reference
-    several = [f"{_dice(row)} for model {row.model}" for row in rows]
-    if len(several) > 1:
-        return [f"The median Dice score against {main} was {'; '.join(several)}."]
-    return [f"The median Dice score of model {rows[0].model} against {main} was {_dice(rows[0])}."]
+    several = "; ".join(f"{_dice(row)} for model {row.model}" for row in rows)
+    whose = "" if len(rows) > 1 else f" of model {rows[0].model}"
+    values = several if len(rows) > 1 else _dice(rows[0])
+    return [f"The median Dice score{whose} against {rows[0].reference} was {values}."]
 
 
 def _raters_alone(statistics: Sequence[Statistic]) -> list[str]:
@@ -236,6 +236,8 @@ def compare_in_words(row: Statistic) -> str:
         interval = f", 95% CI: {low}, {high}"
     if p is None or math.isnan(p):
         verdict = "could not be tested against"
+    elif p >= ALPHA and TOO_FEW in row.conditions:
+        verdict = "was tested on too few scans to be told from"
     elif p >= ALPHA:
         verdict = "did not differ detectably from"
     else:
@@ -273,7 +275,7 @@ def _concordance(statistics: Sequence[Statistic]) -> list[str]:
         if rho.effect is None or math.isnan(rho.effect):
             continue
         text = (
-            f"Volumes of model {model} and {reference} correlated with "
+            f"Volumes of model {model} and {reference} in {_many(rho.n_a, 'scan')} correlated with "
             f"Spearman r = {rho.effect:.2f} ({_interval(rho)}{p_in_words(rho.p)}) and Pearson r = "
             f"{r.effect or 0:.2f} ({_interval(r)}{p_in_words(r.p)}); Lin's concordance was "
             f"{limits[_LIN] or 0:.2f}"
@@ -303,7 +305,8 @@ def _factors(own: Sequence[Statistic]) -> list[str]:
         groups = f", {row.group_a} vs {row.group_b}" if row.group_b else ""
         signed = _signed(row.effect, 2)
         effect = signed.lstrip("+") if row.effect_name == "epsilon squared" else signed
-        said = f"({test_in_words(row)}; {row.effect_name} = {effect})"
+        few = f"; {TOO_FEW}" if TOO_FEW in row.conditions else ""
+        said = f"({test_in_words(row)}; {row.effect_name} = {effect}{few})"
         verb = "changed with" if row.analysis == "correlation" else "differed by"
         if row.p_holm is not None and row.p_holm < ALPHA:
             text = (

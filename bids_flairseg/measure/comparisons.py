@@ -15,8 +15,11 @@ from bids_flairseg.measure.signed_rank import signed_ranks
 
 #: Up to so many values without ties, p comes from the exact distribution.
 EXACT_UP_TO = 25
-# Below so many values in a group, the smallest p that can come out is above 0.05.
-_FEW = 4
+#: Ends the conditions of a test that says next to nothing, whatever it finds.
+TOO_FEW = "too few values for more than a hint"
+# Below so many values in a group, and below so many pairs, the smallest p that can come out is
+# about 0.05 or above, even where all differ the same way.
+_FEW, _FEW_PAIRS = 4, 6
 # Rank correlations of so few pairs are tested by all permutations.
 _PERMUTED = 7
 
@@ -144,7 +147,7 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> TestResult:
         return TestResult(name, 0.0, 1.0, effect_name, 0.0, f"n = {zeros}, all pairs equal")
     found = signed_ranks(kept)
     effect = (found.above - found.below) / (found.above + found.below)
-    conditions = _conditions((difference.size,), found.ties, exact=found.exact)
+    conditions = _conditions((difference.size,), found.ties, exact=found.exact, few=_FEW_PAIRS)
     if zeros:
         conditions += f"; {zeros} equal pairs left out"
     smaller = min(found.above, found.below)
@@ -210,7 +213,7 @@ def non_inferior(model: ArrayLike, rater: ArrayLike, *, margin: float) -> TestRe
     if not shifted.size:
         return TestResult(name, 0.0, 1.0, effect_name, effect, "all pairs lie at the margin")
     found = signed_ranks(shifted)
-    conditions = _conditions((difference.size,), found.ties, exact=found.exact)
+    conditions = _conditions((difference.size,), found.ties, exact=found.exact, few=_FEW_PAIRS)
     conditions = f"margin {margin:g}; {conditions}"
     return TestResult(name, found.above, found.p_above, effect_name, effect, conditions)
 
@@ -315,13 +318,13 @@ def _ties(values: NDArray[np.float64]) -> bool:
     return np.unique(values).size < values.size
 
 
-def _conditions(sizes: tuple[int, ...], ties: bool, *, exact: bool) -> str:
+def _conditions(sizes: tuple[int, ...], ties: bool, *, exact: bool, few: int = _FEW) -> str:
     """Say what a rank test rests on."""
     parts = ["n = " + " + ".join(str(size) for size in sizes)]
     parts.append("ties" if ties else "no ties")
     parts.append("exact p" if exact else "asymptotic p")
-    if min(sizes) < _FEW:
-        parts.append("too few values for more than a hint")
+    if min(sizes) < few:
+        parts.append(TOO_FEW)
     return "; ".join(parts)
 
 

@@ -70,7 +70,7 @@ def test_models_and_raters(paragraphs: list[str]) -> None:
     assert "Model lesion agreed less well than model ft-8 with consensus" in text
     assert "mean difference \N{MINUS SIGN}0.1" in text
     assert "Model lesion could not be shown to do no worse against the raters" in text
-    assert "correlated with Spearman r = 1.00" in text
+    assert "in 16 scans correlated with Spearman r = 1.00" in text
 
 
 def test_nothing_to_say() -> None:
@@ -82,5 +82,16 @@ def test_a_test_that_was_not_possible_is_no_verdict() -> None:
         CONFIG, [], [*observe("a", "m", np.full(1, 0.5)), *observe("b", "m", np.full(1, 0.5))]
     )
     (row,) = [row for row in rows if row.analysis == "paired"]
-    assert "did not differ detectably" in compare_in_words(row)
     assert "could not be tested" in compare_in_words(replace(row, p=None, p_holm=None))
+
+
+@pytest.mark.parametrize(("people", "few"), [(5, True), (6, False)])
+def test_few_scans_are_no_proof_that_nothing_differs(people: int, few: bool) -> None:
+    dice = np.linspace(0.5, 0.7, people)
+    pairs = observe("a", "m", dice) + observe("b", "m", dice - 0.02 * (-1) ** np.arange(people))
+    rows = all_statistics(CONFIG, [], pairs)
+    (row,) = [row for row in rows if row.analysis == "paired"]
+    said = "was tested on too few scans to be told from" if few else "did not differ detectably"
+    assert said in compare_in_words(row)
+    text = " ".join(results_paragraphs(rows))
+    assert "too few values for more than a hint)" in text  # sites of 3 scans at most

@@ -179,6 +179,10 @@ def test_conditions_are_said() -> None:
     assert "exact p" in mann_whitney([1, 2, 3], [4, 5, 6]).conditions
     assert "ties; asymptotic p" in mann_whitney([1, 2, 2], [4, 5, 6]).conditions
     assert "too few" in mann_whitney([1, 2, 3], [4, 5, 6]).conditions
+    shift = np.arange(1.0, 7.0)
+    assert wilcoxon(shift, 0 * shift).p < 0.05 < wilcoxon(shift[1:], 0 * shift[1:]).p
+    assert "too few" not in wilcoxon(shift, 0 * shift).conditions
+    assert "too few" in wilcoxon(shift[1:], 0 * shift[1:]).conditions
     assert "2 equal pairs left out" in wilcoxon([1, 2, 3, 4], [1, 2, 1, 1]).conditions
 
 
