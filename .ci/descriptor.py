@@ -44,7 +44,7 @@ IS_FILE = {
 }
 #: What the modes that do not train, or train in one way only, have no use for.
 CROSSVAL_ONLY = ["from_scratch", "folds", "fold"]
-SINGLE_TRAINING = ["train_count", "train_fraction", "repeats"]
+SINGLE_TRAINING = ["train_fraction", "repeats"]
 ANY_TRAINING = [
     "raters",
     "label_value",
@@ -56,6 +56,8 @@ ANY_TRAINING = [
     "checkpoint_minutes",
     "bundle_name",
     "share_ids",
+    "cases_with",
+    "train_count",
 ]
 MODE_DISABLES = {
     "predict": ["layers", *ANY_TRAINING, *SINGLE_TRAINING, *CROSSVAL_ONLY],

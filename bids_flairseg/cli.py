@@ -219,6 +219,7 @@ def train_config(arguments: argparse.Namespace) -> TrainConfig:
         label_values=tuple(sorted(set(arguments.label_value))),
         also=tuple(arguments.also_train_on),
         synthetic=arguments.synthetic,
+        cases_with=tuple(arguments.cases_with),
         count=arguments.train_count,
         fraction=arguments.train_fraction,
         repeats=arguments.repeats,

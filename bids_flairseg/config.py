@@ -90,6 +90,9 @@ class TrainConfig:
         Further datasets and their labels.
     synthetic : Path or None
         Folder of synthetic examples that the recipe's ``synthetic_share`` is taken from.
+    cases_with : tuple of (str, str)
+        Attributes and values that the cases of the dataset must have; of several values of one
+        attribute, any.
     count, fraction : int or None, float or None
         How many participants to train on; None means all.
     repeats : int
@@ -115,6 +118,7 @@ class TrainConfig:
     label_values: tuple[int, ...] = ()
     also: tuple[tuple[Path, Path | None], ...] = ()
     synthetic: Path | None = None
+    cases_with: tuple[tuple[str, str], ...] = ()
     count: int | None = None
     fraction: float | None = None
     repeats: int = 1

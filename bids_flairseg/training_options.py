@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from pathlib import Path
 
 from bids_flairseg import values
@@ -10,6 +11,9 @@ from bids_flairseg.errors import UsageError
 
 LAYERS = ("first", "middle", "last", "first+last", "all")
 RATERS = ("majority", "union", "first", "staple")
+ATTRIBUTES = (
+    "site", "diagnosis", "group", "Manufacturer", "MagneticFieldStrength", "MRAcquisitionType",
+)  # fmt: skip
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +112,17 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_amount(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--cases-with",
+        nargs="+",
+        action="extend",
+        type=attribute,
+        default=[],
+        metavar="KEY=VALUE",
+        help="take cases of the dataset with these attributes only, such as site=B: site, "
+        "diagnosis or group of participants.tsv, Manufacturer, MagneticFieldStrength or "
+        "MRAcquisitionType of the sidecar; of several values of one key, any",
+    )
     amount = group.add_mutually_exclusive_group()
     amount.add_argument(
         "--train-count",
@@ -174,6 +189,36 @@ def setting(text: str) -> tuple[str, str]:
     return key.strip().replace("-", "_"), value.strip()
 
 
+def attribute(text: str) -> tuple[str, str]:
+    """Split ``KEY=VALUE`` and check that cases have such an attribute.
+
+    Parameters
+    ----------
+    text : str
+        As typed; the key in whatever case.
+
+    Returns
+    -------
+    tuple of str
+        One of `ATTRIBUTES`, and the value.
+
+    Raises
+    ------
+    ArgumentTypeError
+        There is no value, or no such key; then the nearest is named.
+    """
+    key, _, value = (part.strip() for part in text.partition("="))
+    known = {name.lower(): name for name in ATTRIBUTES}
+    if not key or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
+    if key.lower() not in known:
+        (close,) = difflib.get_close_matches(key.lower(), known, 1, cutoff=0.0)
+        raise argparse.ArgumentTypeError(
+            f"{key!r} is none of {', '.join(ATTRIBUTES)}; the nearest is {known[close]}"
+        )
+    return known[key.lower()], value
+
+
 def bundle_name(text: str) -> str:
     """Check the name of a bundle: letters, digits and ``._+-``, beginning with one of the former.
 
@@ -214,6 +259,11 @@ def check_training(arguments: argparse.Namespace) -> None:
     mode = arguments.mode
     if arguments.dry_run and mode == "predict":
         raise UsageError("--dry-run belongs to --mode train, finetune and crossval.")
+    if arguments.cases_with and mode == "predict":
+        raise UsageError(
+            "--cases-with belongs to --mode train, finetune and crossval; --participant-label and "
+            "--bids-filter-file choose scans to segment."
+        )
     if (mode == "train" or arguments.from_scratch) and arguments.layers != "all":
         raise UsageError(
             f"--layers {arguments.layers}: from random weights all layers have to be trained. Take "

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bids_flairseg import training_options
+from bids_flairseg.bids.labels import COLUMNS, SIDECAR_KEYS
 from bids_flairseg.cli import train_config
 from bids_flairseg.errors import MissingInputError, UsageError
 from bids_flairseg.parser import parse_arguments
@@ -23,6 +24,7 @@ def words(tmp_path: Path) -> list[str]:
 def test_choices_are_those_of_the_code_behind() -> None:
     assert training_options.LAYERS == LAYERS
     assert training_options.RATERS == RULES
+    assert (*COLUMNS, *SIDECAR_KEYS) == training_options.ATTRIBUTES
 
 
 def test_options_become_settings(words: list[str], tmp_path: Path) -> None:
@@ -31,11 +33,13 @@ def test_options_become_settings(words: list[str], tmp_path: Path) -> None:
         *words, "--mode", "finetune", "--set", "epochs=3", "--set", "learning-rate=1e-3",
         "--label-value", "3", "1", "--label-value", "3", "--also-train-on",
         str(tmp_path / "other"), "--layers", "first+last", "--train-fraction", "0.5",
-        "--repeats", "2", "--bundle-name", "site-B",
+        "--repeats", "2", "--bundle-name", "site-B", "--cases-with", "site=B",
+        "manufacturer=GE", "--cases-with", "site=C = D",
     ])  # fmt: skip
     train = train_config(arguments)
     assert train.overrides == {"epochs": "3", "learning_rate": "1e-3"}
     assert train.label_values == (1, 3)
+    assert train.cases_with == (("site", "B"), ("Manufacturer", "GE"), ("site", "C = D"))
     assert train.also == ((tmp_path / "other", None),)
     assert (train.layers, train.fraction, train.repeats) == ("first+last", 0.5, 2)
     assert train.begins_with_bundle
@@ -69,6 +73,9 @@ def test_what_training_begins_with(
         (["--mode", "train", "--set", "epochs"], "KEY=VALUE"),
         (["--mode", "train", "--bundle-name", "../up"], "is no name"),
         (["--mode", "train", "--label-value", "0"], "from 1"),
+        (["--mode", "train", "--cases-with", "site"], "KEY=VALUE"),
+        (["--mode", "train", "--cases-with", "sites=B"], "the nearest is site"),
+        (["--cases-with", "site=B"], "--cases-with belongs to --mode train"),
         (["--mode", "finetune", "--layers", "second"], "invalid choice"),
     ],
 )

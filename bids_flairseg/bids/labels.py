@@ -100,6 +100,55 @@ def find_labelled(
     ]
 
 
+def select(cases: Sequence[LabelledScan], wanted: Sequence[tuple[str, str]]) -> list[LabelledScan]:
+    """Keep the scans that have some attributes; numbers and capitals are compared as such.
+
+    Parameters
+    ----------
+    cases : sequence of LabelledScan
+        Of one dataset.
+    wanted : sequence of (str, str)
+        Attribute and value; of several values of one attribute any will do. None keeps all.
+
+    Returns
+    -------
+    list of LabelledScan
+        In their order; at least one has a label.
+
+    Raises
+    ------
+    MissingInputError
+        None with a label is left; the message says which values there are.
+    """
+    allowed: dict[str, set[str]] = {}
+    for key, value in wanted:
+        allowed.setdefault(key, set()).add(_comparable(value))
+    kept = [
+        case
+        for case in cases
+        if all(_comparable(case.attributes[key]) in values for key, values in allowed.items())
+    ]
+    if any(case.labels for case in kept):
+        return kept
+    asked = " ".join(f"{key}={value}" for key, value in wanted)
+    there = "; ".join(
+        f"{key}: " + ", ".join(sorted({case.attributes[key] for case in cases if case.labels}))
+        for key in allowed
+    )
+    raise MissingInputError(
+        f"--cases-with {asked}: expected labelled scans with these attributes, found none. Those "
+        f"with labels have {there}. Correct the value, or the table or sidecars it comes from."
+    )
+
+
+def _comparable(value: str) -> str:
+    """Return what equal values have in common: 3 and 3.0, GE and ge."""
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return " ".join(value.split()).casefold()
+
+
 def _match(
     name: str, scans: Sequence[Scan], masks: Sequence[Mask], found: dict[str, dict[str, Path]]
 ) -> None:

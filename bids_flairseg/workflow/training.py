@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bids_flairseg.bids.atomic import write_json, write_tsv
 from bids_flairseg.bids.description import prepare_output_dir
+from bids_flairseg.bids.labels import select
 from bids_flairseg.bids.outputs import log_dir
 from bids_flairseg.config import RunConfig
 from bids_flairseg.train.checks import case_table, check_number, find_problems, require_usable
@@ -97,6 +98,9 @@ def run_training(config: RunConfig, record: Record, console: Console | None = No
 def _prepare(run: TrainingRun) -> list[PreparedCase]:
     """Prepare the cases of all datasets."""
     found = [(source, find_cases(source)) for source in list_sources(run.config)]
+    if run.train.cases_with:
+        own, labelled = found[0]
+        found[0] = own, select(labelled, run.train.cases_with)
     executor = choose_executor(run.config)
     prepare_output_dir(run.config.dataset.output_dir, dataset_info(run.config, run.models))
     cases: list[PreparedCase] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_flairseg.bids.labels import find_labelled
+from bids_flairseg.bids.labels import find_labelled, select
 from bids_flairseg.bids.names import parse_name
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.errors import MissingInputError
@@ -63,6 +63,27 @@ def test_attributes_come_from_the_table_and_the_sidecar(make_tree: MakeTree) -> 
         "site": "B", "diagnosis": "n/a", "group": "n/a", "Manufacturer": "GE",
         "MagneticFieldStrength": "1.5", "MRAcquisitionType": "n/a",
     }  # fmt: skip
+
+
+def test_cases_are_chosen_by_their_attributes(make_tree: MakeTree) -> None:
+    masks = make_tree(*(f"sub-{n}/anat/sub-{n}_label-L_mask.nii.gz" for n in (1, 2, 3)), name="m")
+    bids = make_tree()
+    rows = "sub-1\tA\tMS\nsub-2\tB\tms\nsub-3\tB\tstroke\nsub-4\tC\tMS\n"
+    (bids / "participants.tsv").write_text(f"participant_id\tsite\tdiagnosis\n{rows}")
+    scans = [scan(f"sub-{n}", MagneticFieldStrength=n) for n in (1, 2, 3, 4)]
+    cases = find_labelled(scans, {"m": masks}, bids)
+
+    def chosen(*wanted: tuple[str, str]) -> str:
+        return "".join(case.scan.participant for case in select(cases, wanted))
+
+    assert chosen() == "1234"
+    assert chosen(("site", "B")) == "23"
+    assert chosen(("site", "B"), ("diagnosis", "MS")) == "2"
+    assert chosen(("site", "A"), ("site", "B"), ("diagnosis", "ms")) == "12"
+    assert chosen(("MagneticFieldStrength", "3.0")) == "3"
+    with pytest.raises(MissingInputError, match="site: A, B") as caught:
+        select(cases, [("site", "C")])
+    assert "--cases-with site=C" in str(caught.value)
 
 
 def test_no_derivative_at_all() -> None:

@@ -53,7 +53,7 @@ class Commands:
         self.code, self.notes = 0, list[str]()
         fakes: dict[str, Callable[..., Any]] = {
             "find_cases": lambda _: [case.labelled for case in self.prepare()],
-            "prepare_cases": lambda *_, **__: self.prepare(),
+            "prepare_cases": self.prepare_found,
             "session": self.session,
             "prepare_output_dir": lambda *_: None,
             "run_task": self.run_task,
@@ -91,9 +91,15 @@ class Commands:
             facts = {**FACTS, "lesion_ml": case.lesion_ml, "digest": case.name}
             facts["notes"] = self.notes
             row = CaseRow(case.name, case.participant, facts, {})
-            labelled = LabelledScan(scan, (folder,), ("manual",), {})
+            labelled = LabelledScan(scan, (folder,), ("manual",), {"site": "AABB"[number]})
             prepared.append(PreparedCase(labelled, row, folder, own=True))
         return prepared
+
+    def prepare_found(
+        self, _: object, source: object, labelled: Sequence[LabelledScan], **__: object
+    ) -> list[PreparedCase]:
+        found = {case.scan.name for case in labelled}
+        return [case for case in self.prepare() if case.row.name in found]
 
     @contextmanager
     def session(self, *_: object) -> Iterator[tuple[None, Any]]:
@@ -146,6 +152,12 @@ def test_a_dry_run_trains_nothing_and_keeps_the_prepared_cases(run: Commands) ->
     result = run("finetune", dry_run=True, clean=True)
     assert (result["cases"], result["trainings"], run.trained) == (4, [], [])
     assert list(run.dataset.work_dir.rglob("*.npy"))
+
+
+def test_only_cases_with_the_wanted_attributes_are_prepared(run: Commands) -> None:
+    assert run("finetune", cases_with=(("site", "B"),))["cases"] == 2
+    (task,) = run.trained
+    assert {name for _, name in (*task.train, *task.validation)} == {"sub-02", "sub-03"}
 
 
 def test_repeats_have_names_and_seeds_of_their_own_and_one_choice_of_cases(run: Commands) -> None:
