@@ -125,7 +125,7 @@ def _look_at(row: CaseRow) -> list[Finding]:
             f"the label may be flipped left to right: it correlates {direct:.2f} with the FLAIR "
             f"as it is, {mirrored:.2f} mirrored. Look at both in a viewer."
         )
-        found.append(Finding(row.name, text))
+        found.append(Finding(row.name, text, loud=True))
     return found
 
 
@@ -185,7 +185,7 @@ def require_usable(findings: Sequence[Finding]) -> None:
     fatal = [f"  {finding.case}: {finding.text}" for finding in findings if finding.fatal]
     if fatal:
         lines = "\n".join(fatal)
-        raise InputError(f"training cannot start, of {len(fatal)} reasons:\n{lines}")
+        raise InputError(f"training cannot start; reasons: {len(fatal)}\n{lines}")
 
 
 def check_number(cases: int, participants: int, *, mode: str, folds: int) -> str:

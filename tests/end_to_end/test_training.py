@@ -187,7 +187,7 @@ def test_everything_fatal_is_named_at_once(command: Command, tmp_path: Path) -> 
         nib.save(nib.Nifti1Image(data, np.eye(4)), path)
     code, text = command.run("finetune", "-d", f"bad={masks}", *QUICK, out="bad")
     assert code == 65, text
-    assert "of 2 reasons" in text
+    assert "reasons: 2" in text
     assert text.count("--label-value") == 2
 
 
