@@ -35,6 +35,7 @@ from bids_flairseg.train.presets import load_recipe
 from bids_flairseg.train.store import NOT_ZERO, StoredCase, read_cases, write_case
 from bids_flairseg.train.synthesis.labels import read_labels
 from bids_flairseg.train.synthesis.lesion import lesion_example
+from bids_flairseg.train.synthesis.shapes import Places
 
 BOTH, LOCAL = 293 + 34, 34  # patients of M_1+2 and of the fine-tuning in Rauschecker et al. 2022
 HELD_OUT = 2
@@ -48,8 +49,8 @@ def draw(folder: Path, heads: list[Path], count: int) -> tuple[StoredCase, ...]:
         if (folder / f"{name}.json").exists():
             continue
         rng = np.random.default_rng((1, number))
-        labels = read_labels(heads[number % len(heads)])
-        image, target = lesion_example(rng, labels, None, kind="demyelination")
+        places = Places.of_head(read_labels(heads[number % len(heads)]))
+        image, target = lesion_example(rng, places, None, kind="demyelination")
         inside = image != 0
         scaled = normalise_array(np.asarray(image, np.float32), inside, kind="zscore")
         scaled = np.where(inside, np.where(np.abs(scaled) < NOT_ZERO, NOT_ZERO, scaled), 0)

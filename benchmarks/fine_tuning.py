@@ -43,7 +43,7 @@ from bids_flairseg.train.store import NOT_ZERO, StoredCase, read_cases, write_ca
 from bids_flairseg.train.synthesis import acquisition
 from bids_flairseg.train.synthesis.labels import read_labels
 from bids_flairseg.train.synthesis.lesion import VOXEL_MM, lesion_example
-from bids_flairseg.train.synthesis.shapes import LesionShapes
+from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
 
 WORSE = 0.01  # of Dice; less is noise
 NOT_RUN = "not run"
@@ -111,8 +111,8 @@ def draw_case(number: int, chosen: argparse.Namespace) -> StoredCase:
     heads = sorted(chosen.heads.glob("**/*.nii.gz"))
     normalisation = read_config(chosen.model).preprocessing.normalisation
     kind = site.kinds[number % len(site.kinds)]
-    labels = read_labels(heads[number % len(heads)])
-    image, target = lesion_example(rng, labels, real, kind=kind)
+    places = Places.of_head(read_labels(heads[number % len(heads)]))
+    image, target = lesion_example(rng, places, real, kind=kind)
     image, target = shift(rng, np.asarray(image, np.float32), target, site, normalisation)
     name = f"sub-{number:03d}"
     x, y, z = image.shape

@@ -1,6 +1,7 @@
 """Turn a training run into a bundle, with what it scores on synthetic heads.
 
-``python -m bids_flairseg.train.export RECIPE --run DIR --validation POOL BUNDLE``
+``python -m bids_flairseg.train.export RECIPE BUNDLE --run DIR --validation POOL``; without a
+pool the bundle has no scores and no calibration, and may be the run of another call.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import keras
 
 from bids_flairseg.model.bundle import BundleConfig, Card, Inference, Preprocessing, save_bundle
 from bids_flairseg.train.calibration import fit_scaling, fold
@@ -58,6 +62,26 @@ def bundle_config(name: str, recipe: Recipe, threshold: float) -> BundleConfig:
     )
 
 
+def _calibrate(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
+    """Fold the calibration that examples ask for into the network, and score it on them."""
+    answers = ask(model, paths)
+    slope, offset = fit_scaling(answer.of_brain for answer in answers)
+    fold(model, slope, offset)
+    LOGGER.info("logits scaled by %.3f and shifted by %.3f", slope, offset)
+    return score_lesions([answer.scaled(slope, offset) for answer in answers])
+
+
+def _history(run: Path, recipe: Recipe) -> dict[str, Any]:
+    """Return what the card says of a run's length and loss."""
+    lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return {
+        "steps": (rows[-1]["epoch"] + 1) * recipe.steps_per_epoch,
+        "last_loss": rows[-1]["loss"],
+        "loss_by_epoch": [row["loss"] for row in rows],
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Export a run from the command line.
 
@@ -70,40 +94,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--validation", type=Path, required=True, help="pool of held-out heads")
+    parser.add_argument("--validation", type=Path, help="pool of held-out heads")
     parser.add_argument("--note", default="", help="machine and commands, for the card")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = RECIPES[chosen.recipe]
-    model = averaged(recipe, chosen.run)
-    paths = sorted(chosen.validation.glob("example-*.npy"))
     anatomy = chosen.recipe == "anatomy"
-    if anatomy:
-        scores = score_classes(model, paths)
-    else:
-        answers = ask(model, paths)
-        slope, offset = fit_scaling(answer.of_brain for answer in answers)
-        fold(model, slope, offset)
-        LOGGER.info("logits scaled by %.3f and shifted by %.3f", slope, offset)
-        scores = score_lesions([answer.scaled(slope, offset) for answer in answers])
-    LOGGER.info("%s", scores)
-    lines = (chosen.run / "history.jsonl").read_text(encoding="utf-8").splitlines()
-    history = [json.loads(line) for line in lines]
-    training = {
-        "steps": (history[-1]["epoch"] + 1) * recipe.steps_per_epoch,
-        "last_loss": history[-1]["loss"],
-        "loss_by_epoch": [row["loss"] for row in history],
-        "note": chosen.note,
-    }
+    model = averaged(recipe, chosen.run)
+    scores: dict[str, Any] = {}
+    if chosen.validation:
+        paths = sorted(chosen.validation.glob("example-*.npy"))
+        scores = score_classes(model, paths) if anatomy else _calibrate(model, paths)
+        LOGGER.info("%s", scores)
     card = Card(
         data="FLAIRs synthesised from label maps of 18 heads"
         + ("" if anatomy else " with 27 patients' lesion shapes and generated lesions"),
         licence="Apache-2.0",
         attribution=_ATTRIBUTION if not anatomy else (_ATTRIBUTION[0], _ATTRIBUTION[2]),
-        training=training,
+        training=_history(chosen.run, recipe) | {"note": chosen.note},
         validation={"synthetic_heads_held_out": scores},
     )
-    threshold = 0.5 if anatomy else float(scores["threshold"])
+    threshold = float(scores.get("threshold", 0.5))
     save_bundle(chosen.bundle, model, bundle_config(chosen.recipe, recipe, threshold), card)
 
 

@@ -11,15 +11,17 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
 from bids_flairseg.train.synthesis.labels import read_labels
 from bids_flairseg.train.synthesis.lesion import KINDS, lesion_example
-from bids_flairseg.train.synthesis.shapes import LesionShapes
+from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
 
 LOGGER = logging.getLogger(__name__)
 
@@ -96,15 +98,23 @@ def maker(
     """
     labels = [read_labels(path) for path in heads]
     real = LesionShapes.read(shapes) if shapes else None
+    places = cache(lambda index: Places.of_head(labels[index]))
 
     def make(seed: int) -> Example:
         rng = np.random.default_rng(seed)
-        head = labels[int(rng.integers(len(labels)))]
+        index = int(rng.integers(len(labels)))
         if kind == "anatomy":
-            return anatomy_example(rng, head)
-        return lesion_example(rng, head, real, kind=lesions)
+            return anatomy_example(rng, labels[index])
+        return _crop(lesion_example(rng, places(index), real, kind=lesions))
 
     return make
+
+
+def _crop(example: Example) -> Example:
+    """Cut off the empty margin, a third of the volume."""
+    image, target = example
+    found = ndimage.find_objects((image != 0).astype(np.int8))
+    return (image[found[0]], target[found[0]]) if found else example
 
 
 def fill(folder: Path, make: Callable[[int], Example], seeds: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
 """Train a bundle's network on a pool of synthetic examples.
 
-``python -m bids_flairseg.train.pretrain RECIPE --pool DIR --run DIR`` trains and
-resumes; with ``--export BUNDLE`` it writes the averaged weights as a bundle.
+``python -m bids_flairseg.train.pretrain RECIPE --pool DIR --run DIR --steps N`` trains and
+resumes; ``bids_flairseg.train.export`` makes a bundle of the run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bids_flairseg.model.bundle import load_bundle
 from bids_flairseg.model.unet import build_unet
-from bids_flairseg.train.losses import binary_loss, careful_loss, class_loss
+from bids_flairseg.train.losses import careful_loss, class_loss
 from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.recipes import RECIPES, Recipe
 from bids_flairseg.train.state import load_state, read_arrays, save_state, write_arrays
@@ -42,10 +42,13 @@ class PoolDataset(keras.utils.PyDataset):
         Crop, batch and augmentation.
     seed : int
         With epoch and index it decides every draw.
+    epoch : int
+        Epochs that an earlier call has done.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, *, seed: int, epoch: int = 0) -> None:
-        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=3)
+        ahead = 1 + 2 * recipe.workers
+        super().__init__(workers=recipe.workers, use_multiprocessing=False, max_queue_size=ahead)
         self.folder, self.recipe, self.seed, self.epoch = folder, recipe, seed, epoch
         self.paths = sorted(folder.glob("example-*.npy"))
 
@@ -74,13 +77,15 @@ class Keep(keras.callbacks.Callback):
     ----------
     run : Path
         Folder of the run.
+    limit : float or None
+        Minutes after which the training ends, to be resumed by another call.
     minutes : float
         Time between two checkpoints.
     """
 
-    def __init__(self, run: Path, *, minutes: float = 4.0) -> None:
+    def __init__(self, run: Path, *, limit: float | None = None, minutes: float = 4.0) -> None:
         super().__init__()
-        self.run, self.seconds = run, minutes * 60
+        self.run, self.seconds, self.limit = run, minutes * 60, limit
         self.last = self.start = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -92,6 +97,8 @@ class Keep(keras.callbacks.Callback):
         LOGGER.info("%s", row)
         # not at the end of the training: Keras has put the averaged weights in place by then
         last = epoch + 1 == self.params["epochs"]
+        if self.limit is not None and row["minutes"] >= self.limit:
+            last = self.model.stop_training = True
         if last or time.monotonic() - self.last > self.seconds:
             self.write()
 
@@ -112,8 +119,7 @@ def compiled(recipe: Recipe, steps: int, *, second_stage: bool = False) -> keras
         Steps over which the learning rate falls to zero.
     second_stage : bool
         Normalise by the averages of the first stage, as in use, instead of by the
-        example at hand: with one example a step both differ. Of two classes the
-        entropy counts ten times as much, for probabilities that mean what they say.
+        example at hand: with few examples a step both differ.
 
     Returns
     -------
@@ -134,8 +140,7 @@ def compiled(recipe: Recipe, steps: int, *, second_stage: bool = False) -> keras
         rate, weight_decay=recipe.weight_decay, clipnorm=1.0, use_ema=True,
         ema_momentum=recipe.ema,
     )  # fmt: skip
-    binary = careful_loss if second_stage else binary_loss
-    loss = binary if recipe.network.classes == 1 else class_loss
+    loss = careful_loss if recipe.network.classes == 1 else class_loss
     model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
     return model
 
@@ -148,13 +153,15 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
     recipe : Recipe
         What was trained.
     run : Path
-        Folder of the run.
+        Folder of the run, or a bundle that was made of one.
 
     Returns
     -------
     model : keras.Model
         float32.
     """
+    if not (run / STATE).exists():
+        return load_bundle(run).model
     trained = compiled(recipe, recipe.warm_up_steps + 1, second_stage=(run / START).exists())
     load_state(run / STATE, trained)
     trained.optimizer.finalize_variable_values(trained.trainable_variables)
@@ -171,7 +178,7 @@ def train(
     *,
     steps: int,
     start: Path | None = None,
-    stop_after: int | None = None,
+    limit: float | None = None,
 ) -> keras.Model:
     """Train, or go on where the run stopped.
 
@@ -187,8 +194,8 @@ def train(
         Steps in all; a smaller number on resuming ends sooner.
     start : Path or None
         Run of a first stage, or bundle, whose averaged weights are the first ones of this run.
-    stop_after : int or None
-        Steps after which this call ends, to be resumed by another.
+    limit : float or None
+        Minutes after which this call ends, to be resumed by another.
 
     Returns
     -------
@@ -198,10 +205,7 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     if start and not (run / START).exists():
-        first_stage = (
-            averaged(recipe, start) if (start / STATE).exists() else load_bundle(start).model
-        )
-        weights = first_stage.get_weights()
+        weights = averaged(recipe, start).get_weights()
         write_arrays(run / START, {f"model{i}": array for i, array in enumerate(weights)})
     second_stage = (run / START).exists()
     model = compiled(recipe, steps, second_stage=second_stage)
@@ -214,8 +218,8 @@ def train(
         done = int(model.optimizer.iterations) // recipe.steps_per_epoch
         LOGGER.info("resuming after epoch %d", done)
     data = PoolDataset(pool, recipe, seed=recipe.seed, epoch=done)
-    epochs = math.ceil((stop_after or steps) / recipe.steps_per_epoch)
-    keep = [Keep(run)]
+    epochs = math.ceil(steps / recipe.steps_per_epoch)
+    keep = [Keep(run, limit=limit)]
     # not shuffled: the draws are random already, and a resumed run has to see the same order
     model.fit(data, initial_epoch=done, epochs=epochs, shuffle=False, callbacks=keep, verbose=0)
     return model
@@ -237,12 +241,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="run of a first stage, or bundle, to begin from")
     parser.add_argument("--learning-rate", type=float, help="peak rate, instead of the recipe's")
+    parser.add_argument("--minutes", type=float, help="end this call after so long")
+    parser.add_argument("--workers", type=int, default=1, help="threads that cut crops")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = replace(RECIPES[chosen.recipe], seed=chosen.seed)
+    recipe = replace(RECIPES[chosen.recipe], seed=chosen.seed, workers=chosen.workers)
     if chosen.learning_rate:
         recipe = replace(recipe, learning_rate=chosen.learning_rate)
-    train(recipe, chosen.pool, chosen.run, steps=chosen.steps, start=chosen.start)
+    train(
+        recipe, chosen.pool, chosen.run, steps=chosen.steps, start=chosen.start,
+        limit=chosen.minutes,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

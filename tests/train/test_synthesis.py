@@ -112,7 +112,7 @@ def test_a_lesion_example_is_bright_where_its_target_is(head: Labels, kind: str)
     contrasts = []
     for seed in range(2):
         image, target = lesion_example(
-            np.random.default_rng(seed), head, None, kind=kind, shape=SMALL
+            np.random.default_rng(seed), Places.of_head(head), None, kind=kind, shape=SMALL
         )
         assert image.shape == target.shape == SMALL
         assert np.isfinite(image).all()

@@ -96,7 +96,7 @@ def test_a_crop_mirrors_image_and_target_together() -> None:
 @pytest.mark.slow
 def test_a_resumed_training_equals_an_unbroken_one(examples: Path, tmp_path: Path) -> None:
     unbroken = pretrain.train(TINY, examples, tmp_path / "a", steps=12)
-    pretrain.train(TINY, examples, tmp_path / "b", steps=12, stop_after=6)
+    pretrain.train(TINY, examples, tmp_path / "b", steps=12, limit=0)
     resumed = pretrain.train(TINY, examples, tmp_path / "b", steps=12)
     for one, other in zip(unbroken.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)

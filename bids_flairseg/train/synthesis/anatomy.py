@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_flairseg.train.synthesis import acquisition, contrast, space
+from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.space import Rng, Shape
 
@@ -40,7 +40,8 @@ def anatomy_example(
     """
     brain = np.argwhere((labels[::4, ::4, ::4] > 0) & (labels[::4, ::4, ::4] < lb.OUTSIDE_FROM))
     where = space.random_coordinates(rng, shape, VOXEL_MM, brain.mean(0) * 4, _POSE)
-    moved = space.sample_labels(labels, where)
+    atrophy.change_ventricles(rng, labels, where)
+    moved = atrophy.widen_sulci(rng, space.sample_labels(labels, where), VOXEL_MM)
     classes = lb.anatomy_classes(moved, VOXEL_MM)
     wide = rng.random() < 0.2
     image = contrast.paint(rng, moved, VOXEL_MM, wide=wide)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.preprocess.normalise import normalise_array
-from bids_flairseg.train.synthesis import acquisition, contrast, space
+from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis import shapes as sh
 from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
@@ -24,6 +24,7 @@ _POSE = space.PoseConfig(
 )
 KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
 _DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
+_FAINTEST = 0.6  # of what a lesion changes in a voxel that a rater still takes in, same units
 _LEVELS = {"tumour": (2.0, 3.6, 6.5), "stroke": (1.8, 3.2, 6.0)}  # above healthy tissue
 _SHARES = (0.22, 0.25, 0.15, 0.15, 0.15, 0.08)
 
@@ -96,7 +97,7 @@ def _draw_kind(
 
 def lesion_example(
     rng: Rng,
-    labels: NDArray[np.uint16],
+    places: Places,
     real: LesionShapes | None,
     *,
     kind: str | None = None,
@@ -108,8 +109,8 @@ def lesion_example(
     ----------
     rng : numpy.random.Generator
         Source of randomness.
-    labels : ndarray of uint16, shape (A, B, C)
-        Label map at 1 mm, RAS+.
+    places : Places
+        The head.
     real : LesionShapes or None
         Shapes outlined by raters.
     kind : str or None
@@ -122,30 +123,70 @@ def lesion_example(
     image : ndarray of float16, shape (X, Y, Z)
         Normalised as in the main job, zero outside the brain.
     target : ndarray of uint8, shape (X, Y, Z)
-        1 in lesions, as a rater would outline them.
+        1 in lesions, as a rater would outline them: where they change the image by less than
+        0.6 of its units they are not, nor whole lesions that :func:`visible` leaves out.
     """
-    box = ndimage.find_objects(((labels > 0) & (labels < lb.OUTSIDE_FROM)).astype(np.int8))[0]
-    box = tuple(slice(max(0, s.start - 12), s.stop + 12) for s in box)
-    places = Places.of(labels[box])
     lesions = draw_lesions(rng, places, real, kind)
-    centre = (np.array(places.labels.shape) - 1) / 2
-    where = space.random_coordinates(rng, shape, VOXEL_MM, centre, _POSE)
-    moved = space.sample_labels(places.labels, where)
+    where = _move(rng, places, lesions, shape)
+    moved = atrophy.widen_sulci(rng, space.sample_labels(places.labels, where), VOXEL_MM)
     soft = _sample(lesions.mask, where) if lesions.mask.any() else np.zeros(shape, np.float32)
     core = _sample(lesions.core, where) if lesions.core.any() else np.zeros(shape, np.float32)
     image = contrast.paint(rng, moved, VOXEL_MM, wide=rng.random() < 0.1)
     distance = _sample(np.minimum(places.to_ventricles, 30), where)
     _add_normal_brightness(rng, image, moved, distance)
     envelope = _rough_brain(rng, moved)
+    healthy = image
     image = _add_lesions(rng, image, soft, core, envelope, kind=lesions.kind)
-    image, target = _acquire(rng, image, soft)
+    image, target, change = _acquire(rng, image, soft, np.abs(image - healthy))
     if rng.random() < 0.2:  # a field of view that ends within the brain
         envelope &= _field_of_view(rng, shape)
     image[~envelope] = 0
     inside = envelope & (image > 0)
     normalised = normalise_array(image, inside, kind=NORMALISATION)
-    outlined = visible(normalised, (target > 0.5) & inside)
+    unit = _middle_half(image[inside]) / max(_middle_half(normalised[inside]), 1e-6)
+    outlined = visible(normalised, _outline(target, core, change / unit) & inside)
     return normalised.astype(np.float16), outlined.astype(np.uint8)
+
+
+def _outline(
+    soft: NDArray[np.float32], core: NDArray[np.float32], change: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Outline lesions as a rater does, by what the acquired image shows of them.
+
+    That is where a voxel is mostly lesion, less what hardly changes the image, and with what a
+    slice shows of a lesion thinner than itself: all above half of its own brightest part. What
+    is dark within a lesion belongs to it.
+    """
+    outlined = np.zeros(change.shape, bool)
+    found = ndimage.find_objects((soft > 0.1).astype(np.int8))
+    if not found:
+        return outlined
+    box = found[0]
+    soft, core = soft[box], core[box]
+    clear = ndimage.gaussian_filter(change[box], 0.6, truncate=2.5)
+    peak = ndimage.maximum_filter(clear, 7)
+    thin = (soft > 0.1) & (clear > _VISIBLE) & (clear > 0.5 * peak)
+    within = (soft > 0.5) | thin
+    seen = (within & (clear > _FAINTEST)) | (core > 0.5)
+    outlined[box] = ndimage.binary_closing(seen, iterations=2) & within
+    return outlined
+
+
+def _move(rng: Rng, places: Places, lesions: Lesions, shape: Shape) -> NDArray[np.float32]:
+    """Return where each voxel lies in the label map: pose, age, and the space a mass takes."""
+    centre = (np.array(places.labels.shape) - 1) / 2
+    where = space.random_coordinates(rng, shape, VOXEL_MM, centre, _POSE)
+    atrophy.change_ventricles(rng, places.labels, where)
+    if lesions.core.any() and rng.random() < 0.7:
+        mass = np.argwhere(lesions.core[::2, ::2, ::2] > 0).mean(0) * 2
+        amount = rng.uniform(0.1, 0.45)
+        space.magnify(where, mass, radius_mm=rng.uniform(14, 32), amount=amount)
+    return where
+
+
+def _middle_half(values: NDArray[np.float32]) -> float:
+    """Width of the middle half of the values."""
+    return float(np.subtract(*np.percentile(values[::5], [75, 25])))
 
 
 def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -318,17 +359,17 @@ def _field_of_view(rng: Rng, shape: Shape) -> NDArray[np.bool_]:
 
 
 def _acquire(
-    rng: Rng, image: NDArray[np.float32], soft: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    rng: Rng, image: NDArray[np.float32], soft: NDArray[np.float32], change: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Acquire the image; what lies where, and what lesions changed, in the same slices."""
     image = acquisition.bias(rng, image, VOXEL_MM, coil=0.3)
-    target = soft
     if rng.random() < 0.6:
         axis = int(rng.choice([2, 2, 2, 2, 0, 1]))
         thickness = float(rng.choice([rng.uniform(1.5, 3.2), rng.uniform(2.5, 6.5)]))
-        image, target = acquisition.slices(
-            rng, [image, soft], VOXEL_MM, axis=axis, thickness_mm=thickness
+        image, soft, change = acquisition.slices(
+            rng, [image, soft, change], VOXEL_MM, axis=axis, thickness_mm=thickness
         )
     image = acquisition.noise(rng, image)
     if rng.random() < 0.3:
         image = ndimage.gaussian_filter(image, rng.uniform(0.3, 0.7), truncate=2.5)
-    return acquisition.numbers(rng, image), target
+    return acquisition.numbers(rng, image), soft, change

@@ -69,6 +69,26 @@ class Places:
             _distance(_CORTEX[labels] > 0),
         )
 
+    @classmethod
+    def of_head(cls, labels: NDArray[np.uint16], *, margin: int = 12) -> Places:
+        """Crop a head to its brain and measure it.
+
+        Parameters
+        ----------
+        labels : ndarray of uint16, shape (X, Y, Z)
+            Label map of a whole head, 1 mm, RAS+.
+        margin : int
+            Voxels around the brain that stay.
+
+        Returns
+        -------
+        places : Places
+            60 MB for an adult.
+        """
+        brain = (labels > 0) & (labels < lb.OUTSIDE_FROM)
+        box = ndimage.find_objects(brain.astype(np.int8))[0]
+        return cls.of(labels[tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)])
+
 
 def _distance(mask: Mask) -> Field:
     coarse = ndimage.distance_transform_edt(~mask[::2, ::2, ::2]).astype(np.float32) * 2

@@ -137,6 +137,33 @@ def random_coordinates(
     return coordinates
 
 
+def magnify(
+    coordinates: NDArray[np.float32],
+    centre: NDArray[np.float64],
+    *,
+    radius_mm: float,
+    amount: float,
+) -> None:
+    """Enlarge or shrink what lies around a point, in place, and push the rest away smoothly.
+
+    Parameters
+    ----------
+    coordinates : ndarray of float32, shape (3, X, Y, Z)
+        Where each voxel lies in a 1 mm label map; changed.
+    centre : ndarray of float, shape (3,)
+        The point in the label map.
+    radius_mm : float
+        Distance over which the effect falls off (a Gaussian's standard deviation).
+    amount : float
+        Share by which lengths at the point grow, below 0.6 so that nothing folds; below 0
+        they shrink.
+    """
+    offset = coordinates - np.asarray(centre, np.float32)[:, None, None, None]
+    squares = np.einsum("ixyz,ixyz->xyz", offset, offset)
+    offset *= np.float32(amount) * np.exp(squares * np.float32(-0.5 / radius_mm**2))
+    coordinates -= offset
+
+
 def random_matrix(rng: Rng, pose: PoseConfig) -> NDArray[np.float64]:
     """Draw rotation, scaling, shear and mirroring.
 
