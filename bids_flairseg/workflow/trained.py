@@ -13,7 +13,7 @@ from pathlib import Path
 from bids_flairseg import __version__
 from bids_flairseg.bids.atomic import write_json
 from bids_flairseg.config import TrainConfig
-from bids_flairseg.errors import FlairsegError, UsageError
+from bids_flairseg.errors import FlairsegError, StorageError, UsageError
 from bids_flairseg.model.bundle import bundle_digest, check_bundle
 from bids_flairseg.train.synthetic import list_pool
 from bids_flairseg.workflow.cases import PreparedCase
@@ -144,14 +144,26 @@ def keep_beside(task: Task, digest: str) -> None:
         The training, at its end.
     digest : str
         What `task_digest` gives.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, say; the bundle itself is complete.
     """
     beside = task.bundle / "training"
-    beside.mkdir(exist_ok=True)
-    for path in (path for name in _BESIDE for path in task.folder.glob(name)):
-        shutil.copyfile(path, beside / path.name)
-    if (task.folder / _REPORT).exists():
-        shutil.copyfile(task.folder / _REPORT, task.bundle.parent / f"{task.name}-{_REPORT}")
-    write_json(beside / TASK_FILE, _mark(task.bundle, digest))
+    try:
+        beside.mkdir(exist_ok=True)
+        for path in (path for name in _BESIDE for path in task.folder.glob(name)):
+            shutil.copyfile(path, beside / path.name)
+        if (task.folder / _REPORT).exists():
+            shutil.copyfile(task.folder / _REPORT, task.bundle.parent / f"{task.name}-{_REPORT}")
+        write_json(beside / TASK_FILE, _mark(task.bundle, digest))
+    except (OSError, FlairsegError) as error:
+        raise StorageError(
+            f"{task.bundle}: the model is complete, but history and report could not be put beside "
+            f"it ({error}). Make room, and run the same command again: it goes on from "
+            f"{task.folder}, at its end."
+        ) from error
 
 
 def _mark(bundle: Path, digest: str) -> dict[str, str]:

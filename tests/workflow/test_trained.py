@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
 import pytest
 
 from bids_flairseg.config import TrainConfig
-from bids_flairseg.errors import UsageError
+from bids_flairseg.errors import StorageError, UsageError
 from bids_flairseg.model.bundle import bundled, read_config
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.workflow.trained import is_trained, keep_beside, model_name, refuse_parent
@@ -52,6 +53,19 @@ def test_what_shows_participants_stays_out_of_the_bundle(task: Task) -> None:
     assert beside.keys() == {"history.tsv", "training.json"}
     assert not any("sub-" in text for text in beside.values())
     assert (task.bundle.parent / "ours-report.html").read_text() == "sub-01"
+
+
+def test_a_full_disk_beside_the_bundle_is_told_with_what_is_complete(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(StorageError, match="the model is complete") as caught:
+        keep_beside(task, "a")
+    assert str(task.folder) in str(caught.value)
+    assert not is_trained(task.bundle, "a")
 
 
 def test_names_tell_layers_apart_and_are_names() -> None:
