@@ -84,6 +84,7 @@ def find_labelled(
                 (own if _is_prediction(mask, ours=ours) else masks).append(mask)
             _match(name, list(group), masks, found)
     _tell_predictions(predictions, derivatives)
+    _tell_strangers(derivatives, bids_dir)
     if not any(found.values()):
         raise MissingInputError(_nothing(scans, derivatives))
     participants = read_participants(bids_dir)
@@ -194,6 +195,19 @@ def _tell_predictions(
     for name, masks in predictions.items():
         if masks:
             LOGGER.warning("-d %s=%s: %s", name, derivatives[name], _left_out(masks))
+
+
+def _tell_strangers(derivatives: Mapping[str, Path], bids_dir: Path) -> None:
+    """Say whose masks nobody will look at: a label that was mistyped is noticed so."""
+    known = set(list_participants(bids_dir))
+    for name, folder in derivatives.items():
+        others = [label for label in list_participants(folder) if label not in known]
+        masks = find_references(folder, others)
+        if masks and known:
+            listed = enumerate_some(mask.path.name for mask in masks)
+            LOGGER.info(
+                "-d %s=%s: no participant of %s has the masks %s", name, folder, bids_dir, listed
+            )
 
 
 def _left_out(masks: Sequence[Mask]) -> str:

@@ -97,6 +97,19 @@ def test_labels_of_other_participants_are_named(make_tree: MakeTree) -> None:
         find_labelled([scan("sub-1")], {"m": masks}, make_tree())
 
 
+def test_masks_of_nobody_in_the_dataset_are_told(
+    make_tree: MakeTree, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    names = [f"sub-{n}/anat/sub-{n}_label-L_mask.nii.gz" for n in ("1", "2", "O2")]
+    masks = make_tree(*names, name="m")
+    bids = make_tree(*(f"sub-{n}/anat/sub-{n}_FLAIR.nii.gz" for n in ("1", "2")), name="bids")
+    find_labelled([scan("sub-1")], {"m": masks}, bids)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "sub-O2_label-L_mask.nii.gz" in line
+    assert "sub-2_" not in line
+
+
 def test_a_folder_without_any_mask(make_tree: MakeTree) -> None:
     with pytest.raises(MissingInputError, match="found none of any scan"):
         find_labelled([scan("sub-1")], {"m": make_tree(name="m")}, make_tree())
