@@ -175,15 +175,25 @@ def choose_micro_batch(
     wanted = [recipe.micro_batch] if recipe.micro_batch else shared
     fitting = [count for count in wanted if count * each <= devices * free * _SHARE_OF_MEMORY]
     if not fitting:
-        least, most = min(wanted), int(free * _SHARE_OF_MEMORY // each)
-        smaller = recipe.patch - network.multiple
-        hint = f"micro_batch={most}" if most else f"patch={max(smaller, network.multiple)}"
+        least, usable = min(wanted), devices * free * _SHARE_OF_MEMORY
+        most = max((count for count in shared if count * each <= usable), default=0)
+        edge = most or _largest_patch(recipe, network, usable / devices, itemsize=itemsize)
+        hint = f"micro_batch={most}" if most else f"patch={edge}"
+        remedy = f"Take {hint} or less." if edge else "More memory is needed."
         raise UsageError(
             f"{least} patches of {recipe.patch} voxels' edge need about {least * each / 1e9:.1f} "
-            f"GB, {free / 1e9:.1f} GB are free on the {device}{_limited(device, memory_mb)}. Take "
-            f"{hint} or less."
+            f"GB, {free / 1e9:.1f} GB are free on the {device}{_limited(device, memory_mb)}. "
+            f"{remedy}"
         )
     return max(fitting)
+
+
+def _largest_patch(recipe: SiteRecipe, network: UNetConfig, usable: float, *, itemsize: int) -> int:
+    """Return the largest edge of which one patch fits into some bytes; 0 where none does."""
+    edges = range(recipe.patch - network.multiple, 7, -network.multiple)
+    return next(
+        (edge for edge in edges if training_bytes(network, edge, itemsize=itemsize) <= usable), 0
+    )
 
 
 @contextmanager

@@ -129,6 +129,8 @@ def run_task(task: Task, log_file: Path, console: Console | None = None) -> dict
     with _Display(task.name, console) as display:
         try:
             return _listen(ours, display, log_file)
+        except TrainingError:
+            raise  # the process has said its last word
         except BaseException:
             _end(process)
             raise

@@ -27,7 +27,12 @@ def test_a_batch_that_cannot_fit_is_told_with_what_would(monkeypatch: pytest.Mon
             replace(recipe, micro_batch=12), DUONG2019, device="cpu", itemsize=4
         )
     monkeypatch.setattr(feed, "available_bytes", lambda: each // 2)
-    with pytest.raises(UsageError, match="Take patch=80 or less"):
+    with pytest.raises(UsageError, match="Take patch=64 or less"):
+        feed.choose_micro_batch(recipe, DUONG2019, device="cpu", itemsize=4)
+    smaller = replace(recipe, patch=64)  # what was advised does fit
+    assert feed.choose_micro_batch(smaller, DUONG2019, device="cpu", itemsize=4) == 1
+    monkeypatch.setattr(feed, "available_bytes", lambda: 1000)
+    with pytest.raises(UsageError, match="More memory is needed"):
         feed.choose_micro_batch(recipe, DUONG2019, device="cpu", itemsize=4)
     with pytest.raises(UsageError, match="multiple of 16"):
         feed.choose_micro_batch(replace(recipe, patch=90), DUONG2019, device="cpu", itemsize=4)
@@ -47,7 +52,9 @@ def test_no_more_memory_is_taken_than_the_user_allows(monkeypatch: pytest.Monkey
 
     assert (choose("cpu", None), choose("cpu", allowed)) == (24, 4)
     assert choose("gpu", allowed) == choose("gpu", None)  # has memory of its own
-    with pytest.raises(UsageError, match=r"within --mem-mb 1000\. Take patch=80"):
+    with pytest.raises(UsageError, match=r"within --mem-mb [0-9]+\. Take patch=64"):
+        choose("cpu", int(1.5 * each / 1e6))
+    with pytest.raises(UsageError, match=r"within --mem-mb 1000\. More memory is needed"):
         choose("cpu", 1000)
     monkeypatch.setattr(feed, "available_bytes", lambda: 4 * each)
     assert choose("cpu", 10**6) == 2
