@@ -115,9 +115,9 @@ def _own_mask(image: Nifti1Image, anatomy: Anatomy) -> tuple[Nifti1Image, str]:
     stripped = is_skull_stripped(image)
     try:
         mask = brain_mask_from_classes(anatomy.probabilities, anatomy.affine, image)
-    except InputError:
+    except InputError as error:
         if not stripped:
-            raise
+            raise InputError(f"{error} The image has {_say_grid(image)}.") from error
         return stripped_mask(image), "stripped"
     if stripped and outside_fraction(image, mask) <= MAX_OUTSIDE:
         LOGGER.info("the image is skull-stripped already")
