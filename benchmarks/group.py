@@ -22,6 +22,7 @@ from bids_flairseg.bids.names import parse_name
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.bids.spec import load_spec
+from bids_flairseg.measure.regions import REGIONS
 from bids_flairseg.nodes.derivatives import FINGERPRINT
 
 SHAPE = (24, 24, 12)
@@ -64,6 +65,7 @@ def write_scan(root: Path, stem: str, random: np.random.Generator) -> None:
     for path in paths.files():
         path.touch()
     paths.report.touch()
+    save(paths.regions, random.integers(0, len(REGIONS), SHAPE))
     mask = random.random(SHAPE) > 0.9
     save(paths.mask, mask)
     reference = root / "manual" / scan.relative_dir / f"{stem}_label-lesion_mask.nii"
@@ -87,7 +89,7 @@ def write_scan(root: Path, stem: str, random: np.random.Generator) -> None:
 
 
 def save(path: Path, mask: np.ndarray) -> None:
-    """Write a small mask of 1 x 1 x 3 mm."""
+    """Write a small image of 1 x 1 x 3 mm."""
     nib.save(nib.Nifti1Image(mask.astype(np.uint8), np.diag([1.0, 1.0, 3.0, 1.0])), path)
 
 

@@ -65,6 +65,11 @@ class ScanPaths:
         return self.path("lesion_table")
 
     @property
+    def regions(self) -> Path:
+        """Image of the regions in which lesions may lie, on the FLAIR grid."""
+        return self.path("regions")
+
+    @property
     def brain_mask(self) -> Path:
         """Brain mask on the FLAIR grid."""
         return self.path("brain_mask")
@@ -194,7 +199,7 @@ def write_table(paths: ScanPaths, kind: str, rows: Iterable[Mapping[str, object]
     paths : ScanPaths
         Where to.
     kind : str
-        ``lesion_table`` or ``stats``.
+        ``lesion_table``, ``region_table`` or ``stats``.
     rows : iterable of mapping
         Values by column; what is missing becomes ``n/a``.
 

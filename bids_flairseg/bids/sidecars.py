@@ -200,6 +200,12 @@ def _lesions(paths: ScanPaths, processing: Processing) -> dict[str, Any]:  # noq
     return {**_reference(paths), "Sources": sources, "Connectivity": 26}
 
 
+def _regions(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
+    """Say what the image of regions is, and which network found them."""
+    model = {"Name": processing.anatomy, "SHA256": processing.anatomy_sha256}
+    return {**_reference(paths), "Sources": [input_uri(paths.scan)], "Model": model}
+
+
 def _brain_mask(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
     """Say what the brain mask is and where it comes from."""
     scan = paths.scan
@@ -240,6 +246,7 @@ _BUILDERS = {
     "mask": _mask,
     "probability": _probability,
     "lesions": _lesions,
+    "regions": _regions,
     "brain_mask": _brain_mask,
     "preprocessed": _preprocessed,
 }

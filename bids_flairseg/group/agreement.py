@@ -193,7 +193,7 @@ def _plan(
             predictions = _predictions(scan, models, entities, names[scan.name])
             used |= {mask.path for _, mask, _ in drawn}
             used |= {job.predicted.path for _, job in predictions if job is not None}
-            yield from _plan_scan(scan.entities, predictions, drawn, raters)
+            yield from _plan_scan(scan, predictions, drawn, raters)
         for source in (*raters, *models):
             for mask in source.masks.get(participant, ()):
                 if mask.path not in used:
@@ -229,33 +229,27 @@ def _predictions(
 ) -> list[tuple[str, Job | None]]:
     """Name the predictions of a scan, ours first; None where another model has none."""
     found: list[tuple[str, Job | None]] = [
-        (name, Job(Mask(scan.paths.mask, scan.entities), (), scan.paths.lesions))
+        (name, Job(Mask(scan.paths.mask, scan.entities), (), scan.paths.regions))
     ]
     for source in models:
         masks = source.masks.get(scan.paths.scan.participant, ())
         fitting = match_masks(scan.entities, masks, others)
         for mask, label in zip(fitting, _labels(fitting), strict=True):
             rest = f":{label}" if len(fitting) > 1 and label else ""
-            found.append((source.name + rest, Job(mask, (), _numbered(mask.path))))
+            found.append((source.name + rest, Job(mask, (), scan.paths.regions)))
         if not fitting:
             found.append((source.name, None))
     return found
 
 
-def _numbered(mask: Path) -> Path | None:
-    """Return the numbered lesions beside a mask of ours, if it is one."""
-    path = mask.with_name(mask.name.replace("_label-L_mask.nii", "_seg-lesions_dseg.nii"))
-    return path if path != mask and path.is_file() else None
-
-
 def _plan_scan(
-    entities: Mapping[str, str],
+    scan: ScanResult,
     predictions: Iterable[tuple[str, Job | None]],
     drawn: Sequence[tuple[Source, Mask, str]],
     raters: Sequence[Source],
 ) -> Iterator[Comparison]:
     """List the comparisons of one scan."""
-    masks = tuple(mask for _, mask, _ in drawn)
+    entities, masks = scan.entities, tuple(mask for _, mask, _ in drawn)
     for name, job in predictions:
         for source, mask, label in drawn:
             planned = Comparison(entities, MODEL, name, source.name, label, _file(source, mask))
@@ -269,7 +263,7 @@ def _plan_scan(
     for (first, one, who), (source, mask, label) in itertools.combinations(drawn, 2):
         rater = f"{first.name}:{who}" if who else first.name
         planned = Comparison(entities, RATER, rater, source.name, label, _file(source, mask))
-        yield replace(planned, job=Job(one, (mask,)))
+        yield replace(planned, job=Job(one, (mask,), scan.paths.regions))
 
 
 def _file(source: Source, mask: Mask) -> str:

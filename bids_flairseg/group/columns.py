@@ -104,8 +104,8 @@ DETECTION_COLUMNS: Mapping[str, Mapping[str, object]] = {
     },
     "volume_ml": {"Description": "Volume of the lesion", "Units": "mL"},
     "region": {
-        "Description": "Region of a predicted lesion; a lesion of the reference has that of the "
-        "predicted one that shares most voxels with it, n/a if none does"
+        "Description": "Region of the lesion, by the same rules for both masks, from the scan's "
+        "seg-regions image"
     },
     "best_iou": {"Description": "Largest intersection over union with a lesion of the other mask"},
     "found_any": {"Description": "Shares a voxel with the other mask"},

@@ -24,7 +24,7 @@ LOGGER = logging.getLogger(__name__)
 CACHE = "group_agreement.cache"
 OK, GRID_MISMATCH, UNREADABLE = "ok", "grid_mismatch", "unreadable"
 # Raised when the numbers of a pair change their meaning.
-_VERSION = 2
+_VERSION = 3
 # Starting processes costs more than comparing so few pairs.
 _FEW_JOBS = 6
 
@@ -39,13 +39,13 @@ class Job:
         The prediction.
     references : tuple of Mask
         One reference, or several whose majority counts.
-    numbered : Path or None
-        The prediction's numbered lesions.
+    regions : Path or None
+        Regions of the scan's brain.
     """
 
     predicted: Mask
     references: tuple[Mask, ...]
-    numbered: Path | None = None
+    regions: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def run_job(job: Job) -> Outcome:
         Numbers, or why there are none.
     """
     try:
-        numbers = compare_files(job.predicted, job.references, numbered=job.numbered)
+        numbers = compare_files(job.predicted, job.references, regions=job.regions)
     except GridError as error:
         return Outcome(GRID_MISMATCH, str(error))
     except InputError as error:
@@ -156,8 +156,8 @@ def _key(job: Job) -> str:
     parts: list[object] = [_VERSION]
     for mask in (job.predicted, *job.references):
         parts += [stamp(mask.path), mask.labels, mask.threshold]
-    if job.numbered is not None:
-        parts.append(stamp(job.numbered))
+    if job.regions is not None:
+        parts.append(stamp(job.regions))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -83,8 +83,6 @@ def detection_statistics(comparisons: Iterable[Comparison], seed: int = 0) -> It
                 row = replace(base, factor="lesion size", group_a=name)
                 there = bins == place
                 yield from _shares(row, side, hits[there], whose[there], seed)
-            if side == REFERENCE:
-                continue  # what was missed has no region
             for name in REGIONS:
                 inside = np.concatenate([each.in_region(name)[each.side(side)] for each in own])
                 row = replace(base, factor="region", group_a=name)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_flairseg.measure.detection import RULES, Detection
+from bids_flairseg.measure.detection import NOWHERE, RULES, Detection
+from bids_flairseg.measure.regions import REGIONS
 
 REFERENCE, PREDICTED = "reference", "predicted"
 #: Columns that say whether a lesion was found, in the order of the bits of `LesionColumns.found`.
 FOUND: tuple[str, ...] = tuple(f"found_{rule}" for rule in RULES)
-_NOWHERE = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,7 @@ class LesionColumns:
     volume_ml, best_iou : ndarray of float, shape (n,)
         Volume in ml, and largest intersection over union with a lesion of the other mask.
     region : ndarray of uint8, shape (n,)
-        Places in `names`; 255 where it is unknown.
-    names : tuple of str
-        Regions that occur.
+        Places in `REGIONS`; 255 where it is unknown.
     found : ndarray of uint8, shape (n,)
         A bit for each of `FOUND`.
     """
@@ -39,19 +37,16 @@ class LesionColumns:
     volume_ml: NDArray[np.float64]
     best_iou: NDArray[np.float64]
     region: NDArray[np.uint8]
-    names: tuple[str, ...]
     found: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, detection: Detection, regions: Sequence[str] = ()) -> LesionColumns:
+    def of(cls, detection: Detection) -> LesionColumns:
         """Arrange all lesions of both masks.
 
         Parameters
         ----------
         detection : Detection
             What was found.
-        regions : sequence of str
-            Region of every predicted lesion; one of the reference takes that of its partner.
 
         Returns
         -------
@@ -59,10 +54,6 @@ class LesionColumns:
             Volumes to 5, overlaps to 4 decimals.
         """
         sides = (detection.reference, detection.predicted)
-        partners = detection.reference.partner.tolist()
-        places = [*partners, *range(detection.predicted.count)]
-        own = [regions[place] if regions and place >= 0 else None for place in places]
-        names = tuple(dict.fromkeys(name for name in own if name is not None))
         bits = [
             sum(side.matched[rule].astype(np.uint8) << bit for bit, rule in enumerate(RULES))
             for side in sides
@@ -71,8 +62,7 @@ class LesionColumns:
             detection.reference.count,
             np.round(np.concatenate([side.volumes_ml for side in sides]), 5),
             np.round(np.concatenate([side.best_iou for side in sides]), 4),
-            np.array([_NOWHERE if n is None else names.index(n) for n in own], dtype=np.uint8),
-            names,
+            np.concatenate([side.region for side in sides]),
             np.concatenate([np.asarray(bit, dtype=np.uint8).reshape(-1) for bit in bits]),
         )
 
@@ -84,7 +74,6 @@ class LesionColumns:
             np.array(content["volume_ml"], dtype=np.float64),
             np.array(content["best_iou"], dtype=np.float64),
             np.array(content["region"], dtype=np.uint8),
-            tuple(content["names"]),
             np.array(content["found"], dtype=np.uint8),
         )
 
@@ -95,7 +84,6 @@ class LesionColumns:
             "volume_ml": self.volume_ml.tolist(),
             "best_iou": self.best_iou.tolist(),
             "region": self.region.tolist(),
-            "names": list(self.names),
             "found": self.found.tolist(),
         }
 
@@ -109,7 +97,7 @@ class LesionColumns:
             yield {
                 "mask": REFERENCE if place < self.references else PREDICTED,
                 "volume_ml": float(self.volume_ml[place]),
-                "region": None if region == _NOWHERE else self.names[region],
+                "region": None if region == NOWHERE else REGIONS[region],
                 "best_iou": float(self.best_iou[place]),
                 **{name: bool(bits >> bit & 1) for bit, name in enumerate(FOUND)},
             }
@@ -121,5 +109,4 @@ class LesionColumns:
 
     def in_region(self, name: str) -> NDArray[np.bool_]:
         """Tell which lesions lie in a region."""
-        place = self.names.index(name) if name in self.names else -1
-        return np.asarray(self.region == place, dtype=bool)
+        return np.asarray(self.region == REGIONS.index(name), dtype=bool)

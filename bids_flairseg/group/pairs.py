@@ -13,12 +13,11 @@ from nibabel.orientations import apply_orientation
 from numpy.typing import NDArray
 
 from bids_flairseg.bids.masks import Mask
-from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.errors import InputError
 from bids_flairseg.group.lesions import LesionColumns
 from bids_flairseg.measure.agreement import Agreement, agreement
-from bids_flairseg.measure.arrays import Box, bounding_box, voxel_volume_ml
-from bids_flairseg.measure.detection import RULES, Detection, Lesions, detect
+from bids_flairseg.measure.arrays import bounding_box, voxel_volume_ml
+from bids_flairseg.measure.detection import RULES, Detection, detect
 from bids_flairseg.measure.surfaces import SurfaceDistances, surface_distances
 from bids_flairseg.preprocess.mask import (
     check_grid,
@@ -46,7 +45,7 @@ class PairNumbers:
 
 
 def compare_files(
-    predicted: Mask, references: Sequence[Mask], *, numbered: Path | None = None
+    predicted: Mask, references: Sequence[Mask], *, regions: Path | None = None
 ) -> PairNumbers:
     """Compare a mask file with a reference, or with what most of several raters marked.
 
@@ -59,8 +58,8 @@ def compare_files(
         unless the mask names its labels; of probabilities only where it names a threshold.
     references : sequence of Mask
         One or more; of several, a voxel counts that more than half of them have.
-    numbered : Path, optional
-        The prediction's lesions one by one, with a table of their regions beside.
+    regions : Path, optional
+        What `region_map` gave for this scan.
 
     Returns
     -------
@@ -77,16 +76,17 @@ def compare_files(
     image, found, true = read_pair(predicted, references)
     voxel_ml = voxel_volume_ml(image.affine)
     box = bounding_box(found | true)
+    places = None if regions is None else _regions(image, regions)
     if box is not None:  # the rest is empty in both
         found, true = found[box], true[box]
-    detection = detect(found, true, voxel_ml=voxel_ml)
+        places = None if places is None else places[box]
+    detection = detect(found, true, voxel_ml=voxel_ml, regions=places)
     values = _values(
         agreement(found, true, voxel_ml=voxel_ml),
         detection,
         surface_distances(found, true, image.affine),
     )
-    regions = _regions(numbered, box, detection.predicted) if numbered and box else []
-    return PairNumbers(values, LesionColumns.of(detection, regions))
+    return PairNumbers(values, LesionColumns.of(detection))
 
 
 def read_pair(
@@ -151,16 +151,16 @@ def _values(
     return values | {"panoptic_quality": detection.panoptic_quality}
 
 
-def _regions(numbered: Path, box: Box, lesions: Lesions) -> list[str]:
-    """Look up the region of every predicted lesion in the table beside the numbered ones."""
-    table = read_tsv(numbered.with_name(numbered.name.split(".", 1)[0] + ".tsv"))
-    names = {row.get("index"): row.get("region", "n/a") for row in table.rows}
+def _regions(first: nib.Nifti1Image, path: Path) -> NDArray[np.uint8] | None:
+    """Read the regions on the grid of an image, its axes turned where need be."""
     try:
-        labels = np.asanyarray(open_mask(numbered).dataobj)[box]
-        found = labels[tuple(lesions.first_voxel.T)]
-    except (InputError, OSError, EOFError, ValueError, IndexError, zlib.error):
-        return []  # regions are an extra; the overlap stands without them
-    return [names.get(str(int(number)), "n/a") for number in found]
+        image = open_mask(path)
+        turn = turn_between(first, image)
+        check_grid(first, image, turn, path)
+        data = np.asanyarray(image.dataobj).reshape(image.shape[:3])
+    except (InputError, OSError, EOFError, ValueError, zlib.error):
+        return None  # regions are an extra; the overlap stands without them
+    return np.asarray(apply_orientation(data, turn), dtype=np.uint8)
 
 
 def _on_grid(first: nib.Nifti1Image, reference: Mask) -> NDArray[np.bool_]:

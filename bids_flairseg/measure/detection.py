@@ -22,10 +22,13 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_flairseg.measure.arrays import BoolArray
+from bids_flairseg.measure.arrays import BoolArray, LabelArray
+from bids_flairseg.measure.regions import lesion_regions
 
 #: Rules by name, with the intersection over union that has to be exceeded.
 RULES: Mapping[str, float | None] = {"any": None, "iou10": 0.1, "iou50": 0.5}
+#: Place in `REGIONS` of a lesion whose region is unknown.
+NOWHERE = 255
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,16 @@ class Lesions:
         In ml.
     best_iou : ndarray of float, shape (n,)
         Largest intersection over union with a lesion of the other mask.
-    partner : ndarray of int, shape (n,)
-        Place of the lesion of the other mask that shares most voxels; -1 without one.
     matched : mapping of str to ndarray of bool, shape (n,)
         By rule, whether the lesion is found (or true).
-    first_voxel : ndarray of int, shape (n, 3)
-        Indices of one voxel of each lesion.
+    region : ndarray of uint8, shape (n,)
+        Places in `REGIONS`; 255 where it is unknown.
     """
 
     volumes_ml: NDArray[np.float64]
     best_iou: NDArray[np.float64]
-    partner: NDArray[np.int64]
     matched: Mapping[str, NDArray[np.bool_]]
-    first_voxel: NDArray[np.int64]
+    region: NDArray[np.uint8]
 
     @property
     def count(self) -> int:
@@ -117,7 +117,13 @@ class Detection:
         )
 
 
-def detect(predicted: BoolArray, reference: BoolArray, *, voxel_ml: float) -> Detection:
+def detect(
+    predicted: BoolArray,
+    reference: BoolArray,
+    *,
+    voxel_ml: float,
+    regions: LabelArray | None = None,
+) -> Detection:
     """Match the lesions of two masks.
 
     Parameters
@@ -126,16 +132,16 @@ def detect(predicted: BoolArray, reference: BoolArray, *, voxel_ml: float) -> De
         Masks on the same grid.
     voxel_ml : float
         Volume of one voxel in ml.
+    regions : ndarray of int, shape (X, Y, Z), optional
+        What `region_map` gives, on the same grid.
 
     Returns
     -------
     Detection
         All lesions of both, with what they were matched with.
     """
-    sizes, pairs, places = [], _Pairs.of(predicted, reference), []
-    for labels in (pairs.predicted, pairs.reference):
-        sizes.append(np.bincount(labels.ravel())[1:])
-        places.append(_first_voxels(labels, sizes[-1].size))
+    pairs = _Pairs.of(predicted, reference)
+    sizes = [np.bincount(labels.ravel())[1:] for labels in (pairs.predicted, pairs.reference)]
     union = sizes[0][pairs.first] + sizes[1][pairs.second] - pairs.shared
     iou = pairs.shared / union
     chosen = {
@@ -146,13 +152,14 @@ def detect(predicted: BoolArray, reference: BoolArray, *, voxel_ml: float) -> De
         Lesions(
             volumes_ml=np.asarray(size * voxel_ml, dtype=np.float64),
             best_iou=_largest(own, iou, size.size),
-            partner=_partner(own, other, pairs.shared, size.size),
             matched={rule: _marked(own[kept], size.size) for rule, kept in chosen.items()},
-            first_voxel=place,
+            region=np.full(size.size, NOWHERE, np.uint8)
+            if regions is None
+            else lesion_regions(labels, regions),
         )
-        for size, own, other, place in (
-            (sizes[0], pairs.first, pairs.second, places[0]),
-            (sizes[1], pairs.second, pairs.first, places[1]),
+        for size, own, labels in (
+            (sizes[0], pairs.first, pairs.predicted),
+            (sizes[1], pairs.second, pairs.reference),
         )
     ]
     total = (sizes[0].size + sizes[1].size) / 2
@@ -196,26 +203,10 @@ def _one_to_one(pairs: _Pairs, iou: NDArray[np.float64], limit: float) -> NDArra
     return np.array(kept, dtype=np.intp)
 
 
-def _first_voxels(labels: NDArray[np.integer], count: int) -> NDArray[np.int64]:
-    """Find one voxel of each lesion, as (n, 3)."""
-    places = np.argwhere(labels)  # (m, 3)
-    first = np.unique(labels[tuple(places.T)], return_index=True)[1]
-    return np.asarray(places[first], dtype=np.int64).reshape(count, 3)
-
-
 def _largest(own: NDArray[np.int64], iou: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     best = np.zeros(count)
     np.maximum.at(best, own, iou)
     return best
-
-
-def _partner(
-    own: NDArray[np.int64], other: NDArray[np.int64], shared: NDArray[np.int64], count: int
-) -> NDArray[np.int64]:
-    partner = np.full(count, -1, dtype=np.int64)
-    order = np.argsort(shared, kind="stable")  # the largest is written last
-    partner[own[order]] = other[order]
-    return partner
 
 
 def _marked(places: NDArray[np.int64], count: int) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from typing import Any
 from bids_flairseg.bids.atomic import write_json, write_text
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path, write_table
 from bids_flairseg.bids.sidecars import Processing, build_sidecars
+from bids_flairseg.measure.regions import REGIONS
 from bids_flairseg.nodes.files import load, load_array
 from bids_flairseg.nodes.publish import staged
 from bids_flairseg.preprocess.grid import save_like
@@ -29,8 +30,8 @@ class Found:
 
     Attributes
     ----------
-    probability, brain, lesions, preprocessed : Path
-        Images; the first three on the grid of the FLAIR.
+    probability, brain, lesions, regions, preprocessed : Path
+        Images; all but the last on the grid of the FLAIR.
     figures : mapping of str to Path
         SVG files by their key in ``FIGURES``.
     stats : mapping of str to str
@@ -44,6 +45,7 @@ class Found:
     probability: Path
     brain: Path
     lesions: Path
+    regions: Path
     preprocessed: Path
     figures: Mapping[str, Path]
     stats: Mapping[str, str]
@@ -87,6 +89,8 @@ def write_scan(
     with staged(paths) as places:
         _write_images(places, found)
         write_table(places, "lesion_table", found.table)
+        names = enumerate(REGIONS[1:], start=1)
+        write_table(places, "region_table", [{"index": n, "name": name} for n, name in names])
         write_table(places, "stats", [found.stats])
         sidecars = build_sidecars(places, _processing(settings, found.warnings))
         report = _report(places, found, settings, versions)
@@ -120,6 +124,7 @@ def _write_images(paths: ScanPaths, found: Found) -> None:
     lesions = load_array(found.lesions)
     save_like(lesions > 0, grid, paths.mask, "uint8")
     save_like(lesions, grid, paths.lesions, lesions.dtype)
+    save_like(load_array(found.regions), grid, paths.regions, "uint8")
     save_like(load_array(found.probability), grid, paths.probability, "float32")
     save_like(load_array(found.brain), grid, paths.brain_mask, "uint8")
     preprocessed = load(found.preprocessed)

@@ -32,6 +32,7 @@ class _MeasureInput(StepInput):
 
 class _MeasureOutput(TraitedSpec):
     lesions = File(desc="numbered lesions, 1 is the largest")
+    regions = File(desc="region that a lesion would lie in, at every voxel")
     measures = File(desc="JSON: stats, table, warnings")
 
 
@@ -45,7 +46,7 @@ class Measure(Step):
         image = load(self.inputs.probability)
         inputs = self.inputs
         warnings = [*inputs.scan_warnings, *inputs.file_warnings, *inputs.brain_warnings]
-        lesions, content = _measure(
+        lesions, regions, content = _measure(
             load_array(self.inputs.probability),
             load_array(self.inputs.brain) > 0,
             load_array(self.inputs.classes),
@@ -57,6 +58,7 @@ class Measure(Step):
         dtype = "uint16" if lesions.max(initial=0) < 2**16 else "int32"
         return {
             "lesions": save_array(lesions, image, folder / "lesions.nii", dtype),
+            "regions": save_array(regions, image, folder / "regions.nii", "uint8"),
             "measures": str(measures),
         }
 
@@ -80,8 +82,8 @@ def _measure(
     *,
     affine: NDArray[np.float64],
     provenance: Provenance,
-) -> tuple[NDArray[np.int32], dict[str, Any]]:
-    """Return numbered lesions, shape (X, Y, Z), and stats, table and warnings for JSON."""
+) -> tuple[NDArray[np.int32], NDArray[np.uint8], dict[str, Any]]:
+    """Return numbered lesions and regions, (X, Y, Z), and stats, table and warnings for JSON."""
     from bids_flairseg.measure.arrays import voxel_spacing, voxel_volume_ml
     from bids_flairseg.measure.lesions import label_lesions, lesion_table
     from bids_flairseg.measure.regions import region_map
@@ -94,14 +96,15 @@ def _measure(
     )
     warnings = (*provenance.warnings, *load_hints(lesions > 0, brain))
     provenance = replace(provenance, warnings=warnings)
-    table = lesion_table(lesions, probability, affine, region_map(classes, voxel_spacing(affine)))
+    regions = region_map(classes, voxel_spacing(affine))
+    table = lesion_table(lesions, probability, affine, regions)
     stats = scan_stats(table, brain, classes, affine=affine, provenance=provenance)
     content = {
         "stats": stats.row(),
         "table": table.to_dict("records"),
         "warnings": list(warnings),
     }
-    return lesions, content
+    return lesions, regions, content
 
 
 class _PlotInput(StepInput):
@@ -148,6 +151,7 @@ class _WriteInput(StepInput):
     probability = File(mandatory=True)
     brain = File(mandatory=True)
     lesions = File(mandatory=True)
+    regions = File(mandatory=True)
     preprocessed = File(mandatory=True)
     measures = File(mandatory=True)
     figures = traits.Dict(traits.Str, File, mandatory=True)
@@ -174,6 +178,7 @@ class Write(Step):
             probability=Path(inputs.probability),
             brain=Path(inputs.brain),
             lesions=Path(inputs.lesions),
+            regions=Path(inputs.regions),
             preprocessed=Path(inputs.preprocessed),
             figures={name: Path(path) for name, path in inputs.figures.items()},
             stats=content["stats"],

@@ -176,7 +176,7 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
         (prepare, write, [("image", "preprocessed")]),
         (segment, write, applied),
         (restore, write, found),
-        (measure, write, [("lesions", "lesions"), ("measures", "measures")]),
+        (measure, write, [(name, name) for name in ("lesions", "regions", "measures")]),
         (plot, write, [("figures", "figures")]),
     ])  # fmt: skip
     return workflow

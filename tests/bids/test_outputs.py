@@ -38,6 +38,7 @@ def fill(paths: ScanPaths) -> None:
         image.header.set_xyzt_units("mm", "sec")
         nib.save(image, path)
     write_table(paths, "lesion_table", [{"index": 1, "name": "lesion-1", "region": "other"}])
+    write_table(paths, "region_table", [{"index": 1, "name": "periventricular"}])
     write_table(paths, "stats", [{"lesion_volume_ml": 0.5, "lesion_count": 1}])
     for path, content in build_sidecars(paths, PROCESSING).items():
         write_json(path, content)
@@ -53,6 +54,7 @@ def test_names_are_those_of_the_design(scan: Scan) -> None:
     assert str(paths.probability) == f"{stem}_space-orig_label-L_probseg.nii.gz"
     assert str(paths.lesions) == f"{stem}_space-orig_seg-lesions_dseg.nii.gz"
     assert str(paths.lesion_table) == f"{stem}_space-orig_seg-lesions_dseg.tsv"
+    assert str(paths.regions) == f"{stem}_space-orig_seg-regions_dseg.nii.gz"
     assert str(paths.brain_mask) == f"{stem}_space-orig_desc-brain_mask.nii.gz"
     assert str(paths.preprocessed) == f"{stem}_space-orig_res-1mm_desc-preproc_FLAIR.nii.gz"
     assert str(paths.stats) == f"{stem}_label-L_stats.tsv"
@@ -65,7 +67,7 @@ def test_all_files_of_two_scans_differ(scan: Scan) -> None:
     other = replace(scan, entities={**scan.entities, "run": "2"})
     one, two = (ScanPaths(Path("/out"), item) for item in (scan, other))
     assert not set(one.files()) & set(two.files())
-    assert len(set(one.files())) == len(one.files()) == 7 + 6
+    assert len(set(one.files())) == len(one.files()) == 9 + 7
 
 
 @pytest.mark.parametrize(

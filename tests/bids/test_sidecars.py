@@ -28,6 +28,7 @@ def sidecar(scan: Scan, kind: str, processing: Processing = PROCESSING) -> dict[
         ("mask", {"Type", "SpatialReference", "Sources", "Threshold", "Model"}),
         ("probability", {"SpatialReference", "Sources"}),
         ("lesions", {"SpatialReference", "Sources", "index", "name", "volume_mm3"}),
+        ("regions", {"SpatialReference", "Sources", "Model", "index", "name"}),
         ("brain_mask", {"Type", "SpatialReference", "Sources"}),
         ("preprocessed", {"SkullStripped", "Resolution", "SpatialReference", "FlipAngle"}),
         ("stats", {"lesion_volume_ml", "lesion_count", "brain_volume_ml"}),

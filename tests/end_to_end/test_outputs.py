@@ -31,7 +31,8 @@ def test_outputs_are_valid_bids(finished: Finished) -> None:
 def test_images_lie_where_their_flair_does(finished: Finished, label: str) -> None:
     _, bids, out, _ = finished
     flair = load(bids / f"sub-{label}" / "anat" / f"sub-{label}_FLAIR.nii.gz")
-    for kind in ("label-L_mask", "label-L_probseg", "seg-lesions_dseg", "desc-brain_mask"):
+    kinds = ("label-L_mask", "label-L_probseg", "seg-lesions_dseg", "seg-regions_dseg")
+    for kind in (*kinds, "desc-brain_mask"):
         image = load(outputs(out, label, f"space-orig_{kind}.nii.gz"))
         assert image.shape == flair.shape
         for field in ("qform_code", "sform_code", "xyzt_units", "pixdim", "quatern_b", "srow_x"):

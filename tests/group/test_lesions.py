@@ -13,17 +13,16 @@ from bids_flairseg.group.detection import SIZES, detection_statistics
 from bids_flairseg.group.lesions import LesionColumns
 from bids_flairseg.group.pairs import PairNumbers
 from bids_flairseg.measure.detection import Detection, detect
-
-REGIONS = ("periventricular", "deep_white", "juxtacortical")
+from bids_flairseg.measure.regions import REGIONS
 
 
 def some(seed: int) -> tuple[Detection, LesionColumns]:
     random = np.random.default_rng(seed)
     one = random.random((12, 12, 12)) > 0.93
     other = one ^ (random.random(one.shape) > 0.97)
-    found = detect(one, other, voxel_ml=0.01)
-    regions = [REGIONS[place % 3] for place in range(found.predicted.count)]
-    return found, LesionColumns.of(found, regions)
+    regions = random.integers(0, len(REGIONS), one.shape)
+    found = detect(one, other, voxel_ml=0.01, regions=regions)
+    return found, LesionColumns.of(found)
 
 
 def test_columns_are_what_was_found_and_survive_json() -> None:
@@ -36,9 +35,7 @@ def test_columns_are_what_was_found_and_survive_json() -> None:
         assert [row["volume_ml"] for row in these] == pytest.approx(own.volumes_ml, abs=1e-5)
         for rule, hits in own.matched.items():
             assert [row[f"found_{rule}"] for row in these] == hits.tolist()
-    partners = detection.reference.partner
-    for row, partner in zip(rows, partners, strict=False):
-        assert row["region"] == (REGIONS[partner % 3] if partner >= 0 else None)
+        assert [row["region"] for row in these] == [REGIONS[place] for place in own.region]
     again = LesionColumns.from_plain(json.loads(json.dumps(columns.plain())))
     assert list(again) == rows
 
@@ -46,8 +43,8 @@ def test_columns_are_what_was_found_and_survive_json() -> None:
 def test_without_lesions_and_without_regions() -> None:
     nothing = detect(np.zeros((3, 3, 3), bool), np.zeros((3, 3, 3), bool), voxel_ml=1.0)
     assert list(LesionColumns.of(nothing)) == []
-    detection, _ = some(1)
-    assert {row["region"] for row in LesionColumns.of(detection)} == {None}
+    full = detect(np.eye(3, dtype=bool)[None], np.ones((1, 3, 3), bool), voxel_ml=1.0)
+    assert {row["region"] for row in LesionColumns.of(full)} == {None}
 
 
 def test_statistics_are_the_counts_of_the_rows() -> None:
@@ -73,5 +70,5 @@ def test_statistics_are_the_counts_of_the_rows() -> None:
             hits = [row[rule] for row in own if low <= row["volume_ml"] < high]
         assert statistic.n_a == len(hits)
         assert statistic.effect == pytest.approx(sum(hits) / len(hits))
-    sizes = {key: s.n_a or 0 for key, s in found.items() if key[0] == "lesion size"}
-    assert sum(sizes.values()) == 3 * len(rows)  # three rules, every lesion once
+    for factor in ("lesion size", "region"):  # three rules, every lesion once
+        assert sum(s.n_a or 0 for key, s in found.items() if key[0] == factor) == 3 * len(rows)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bids_flairseg.bids.masks import Mask
 from bids_flairseg.errors import InputError
 from bids_flairseg.group.pairs import compare_files
+from bids_flairseg.measure.regions import REGIONS
 from bids_flairseg.preprocess.mask import GridError
 from tests.group.conftest import AFFINE, SHAPE, lesion, save
 
@@ -146,18 +147,30 @@ def test_labels_and_thresholds_of_other_tools(tmp_path: Path, predicted: Path) -
     assert cut.values["dice"] == 1.0
 
 
-def test_lesions_have_the_region_of_the_table(tmp_path: Path) -> None:
-    two = lesion()
-    two[7:9, 7:9, 0:2] = 2
-    mask = save(tmp_path / "mask.nii.gz", (two > 0).astype(np.uint8))
-    numbered = save(tmp_path / "a_seg-lesions_dseg.nii.gz", two)
-    table = "index\tregion\n1\tperiventricular\n2\tdeep_white\n"
-    (tmp_path / "a_seg-lesions_dseg.tsv").write_text(table)
-    reference = save(tmp_path / "reference.nii.gz", lesion())
-    rows = compare_files(Mask(mask, {}), [Mask(reference, {})], numbered=numbered).lesions
+@pytest.mark.parametrize("axes", ["RAS", "PIR"])
+def test_lesions_of_both_masks_have_regions(tmp_path: Path, axes: str) -> None:
+    missed = lesion()
+    missed[7:9, 7:9, 0:2] = 1
+    places = np.zeros(SHAPE, np.uint8)
+    places[:5], places[6:] = REGIONS.index("periventricular"), REGIONS.index("deep_white")
+    image = nib.Nifti1Image(places, AFFINE)
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(AFFINE), nib.orientations.axcodes2ornt(axes)
+    )
+    regions = tmp_path / "a_seg-regions_dseg.nii.gz"
+    nib.save(image.as_reoriented(turn), regions)
+    masks = [
+        Mask(save(tmp_path / f"{name}.nii", data), {})
+        for name, data in (("found", lesion()), ("true", missed))
+    ]
+    rows = compare_files(masks[0], masks[1:], regions=regions).lesions
     found = {(row["mask"], row["region"], row["found_any"]) for row in rows}
     assert found == {
         ("reference", "periventricular", True),
+        ("reference", "deep_white", False),
         ("predicted", "periventricular", True),
-        ("predicted", "deep_white", False),
     }
+    for broken in (b"", b"no image"):
+        regions.write_bytes(broken)
+        rows = compare_files(masks[0], masks[1:], regions=regions).lesions
+        assert {row["region"] for row in rows} == {None}

@@ -46,6 +46,7 @@ def found(paths: ScanPaths, tmp_path: Path) -> Found:
             "probability": lesions.astype(np.float32),
             "brain": np.ones(flair.shape, np.uint8),
             "lesions": lesions,
+            "regions": np.full(flair.shape, 3, np.uint8),
             "preprocessed": np.zeros((5, 5, 5), np.float32),
         }.items()
     }
