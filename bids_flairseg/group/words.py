@@ -237,7 +237,7 @@ def compare_in_words(row: Statistic) -> str:
     if p is None or math.isnan(p):
         verdict = "could not be tested against"
     elif p >= ALPHA and TOO_FEW in row.conditions:
-        verdict = "was tested on too few scans to be told from"
+        verdict = "differed in too few scans to be told from"
     elif p >= ALPHA:
         verdict = "did not differ detectably from"
     else:

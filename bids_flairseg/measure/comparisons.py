@@ -17,8 +17,8 @@ from bids_flairseg.measure.signed_rank import signed_ranks
 EXACT_UP_TO = 25
 #: Ends the conditions of a test that says next to nothing, whatever it finds.
 TOO_FEW = "too few values for more than a hint"
-# Below so many values in a group, and below so many pairs, the smallest p that can come out is
-# about 0.05 or above, even where all differ the same way.
+# Below so many values in a group, and below so many pairs that differ, the smallest p that can
+# come out is about 0.05 or above, even where all differ the same way.
 _FEW, _FEW_PAIRS = 4, 6
 # Rank correlations of so few pairs are tested by all permutations.
 _PERMUTED = 7
@@ -147,9 +147,11 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> TestResult:
         return TestResult(name, 0.0, 1.0, effect_name, 0.0, f"n = {zeros}, all pairs equal")
     found = signed_ranks(kept)
     effect = (found.above - found.below) / (found.above + found.below)
-    conditions = _conditions((difference.size,), found.ties, exact=found.exact, few=_FEW_PAIRS)
+    conditions = _conditions((difference.size,), found.ties, exact=found.exact, few=0)
     if zeros:
         conditions += f"; {zeros} equal pairs left out"
+    if kept.size < _FEW_PAIRS:
+        conditions += f"; {TOO_FEW}"
     smaller = min(found.above, found.below)
     return TestResult(name, smaller, found.p, effect_name, effect, conditions)
 

@@ -282,6 +282,8 @@ def _agreement_cells(row: Row) -> list[Cell]:
         "predicted_volume_ml": 2,
         "reference_volume_ml": 2,
         "volume_difference_ml": 2,
+        "hausdorff95_mm": 1,
+        "lesion_f1_any": 3,
     }
     return [_cell(row[name], places) for name, places in decimals.items()]
 

@@ -43,6 +43,9 @@ def test_tables_page_and_sidecars(dataset: DatasetConfig, finish: Finish) -> Non
     page = (out / "group.html").read_text()
     assert "2 scans of 2 participants" in page
     assert "the median Dice is 1.00 in 1 scan" in page
+    assert (
+        '<td class="num" data-value="0">0.0</td>\n<td class="num" data-value="1">1.000</td>' in page
+    )
 
 
 def test_the_same_again_gives_the_same_bytes(dataset: DatasetConfig, finish: Finish) -> None:

@@ -91,7 +91,7 @@ def test_few_scans_are_no_proof_that_nothing_differs(people: int, few: bool) -> 
     pairs = observe("a", "m", dice) + observe("b", "m", dice - 0.02 * (-1) ** np.arange(people))
     rows = all_statistics(CONFIG, [], pairs)
     (row,) = [row for row in rows if row.analysis == "paired"]
-    said = "was tested on too few scans to be told from" if few else "did not differ detectably"
+    said = "differed in too few scans to be told from" if few else "did not differ detectably"
     assert said in compare_in_words(row)
     text = " ".join(results_paragraphs(rows))
     assert "too few values for more than a hint)" in text  # sites of 3 scans at most

@@ -183,6 +183,7 @@ def test_conditions_are_said() -> None:
     assert wilcoxon(shift, 0 * shift).p < 0.05 < wilcoxon(shift[1:], 0 * shift[1:]).p
     assert "too few" not in wilcoxon(shift, 0 * shift).conditions
     assert "too few" in wilcoxon(shift[1:], 0 * shift[1:]).conditions
+    assert "too few" in wilcoxon(shift, np.r_[shift[:2], 0, 0, 0, 0]).conditions
     assert "2 equal pairs left out" in wilcoxon([1, 2, 3, 4], [1, 2, 1, 1]).conditions
 
 
