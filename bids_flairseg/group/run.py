@@ -36,7 +36,7 @@ from bids_flairseg.group.review import REJECT, REVIEW_COLUMNS, rank_scans, read_
 from bids_flairseg.group.space import map_lesions
 from bids_flairseg.group.statistic import STATISTIC_COLUMNS
 from bids_flairseg.group.statistics import all_statistics
-from bids_flairseg.group.study import run_study
+from bids_flairseg.group.study import run_study, starting_models
 from bids_flairseg.reports.group import render_group
 from bids_flairseg.storage import as_output_error
 
@@ -217,7 +217,7 @@ def _write(config: GroupConfig) -> GroupSummary:
     found = Found(results, table, comparisons, problems, tuple(suspects), charts=maps)
     observed = [item for item in observed if item.scan not in rejected]
     pairs = [item for item in observe_pairs(comparisons, groups) if item.scan not in rejected]
-    found = _analyse(config, found, observed, pairs, set(models.values()))
+    found = _analyse(config, found, observed, pairs, starting_models(results.scans, models))
     page = build_page(config, found)
     write_text(dataset.output_dir / PAGE, render_group(page))
     return GroupSummary(
@@ -236,7 +236,7 @@ def _analyse(
     pairs: Sequence[Observation],
     own: Collection[str],
 ) -> Found:
-    """Compute statistics, draw figures and write both; `own` are this folder's models."""
+    """Compute statistics, draw figures and write both; `own` models have seen no local case."""
     output_dir = config.dataset.output_dir
     kept = {(item.scan, item.model) for item in pairs}
     comparisons = [c for c in found.comparisons if (c.scan, c.model) in kept]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from bids_flairseg.config import GroupConfig
 from bids_flairseg.group.figures import main_reference
 from bids_flairseg.group.observations import Observation
 from bids_flairseg.group.raters import RATERS, against_raters, among_raters
+from bids_flairseg.group.results import FOLD, ScanResult
 from bids_flairseg.group.sources import MODEL
 from bids_flairseg.group.statistic import Statistic, with_value
 from bids_flairseg.group.statistics import TRAINING
@@ -57,7 +58,7 @@ def count_cases(
     models : sequence of str
         All models.
     own : collection of str
-        Those of the output folder, which have seen no local case unless it is said.
+        Those that have seen no local case unless it is said.
     named : mapping of str to int
         What ``--local-cases`` says.
 
@@ -83,6 +84,24 @@ def count_cases(
     return found
 
 
+def starting_models(scans: Iterable[ScanResult], models: Mapping[str, str]) -> set[str]:
+    """Name the models of the output folder as they are before any local case.
+
+    Parameters
+    ----------
+    scans : iterable of ScanResult
+        Finished scans.
+    models : mapping of str to str
+        Name of the model by scan, as `model_names` gives it.
+
+    Returns
+    -------
+    set of str
+        Without those that a cross-validation trained, one for each fold.
+    """
+    return {models[scan.name] for scan in scans if not FOLD.search(scan.stats.get("model", ""))}
+
+
 def run_study(
     config: GroupConfig,
     pairs: Sequence[Observation],
@@ -100,7 +119,7 @@ def run_study(
     statistics : sequence of Statistic
         Among them the paired tests of the models.
     own : collection of str
-        Names of the output folder's models.
+        Models of the output folder that have seen no local case, see `starting_models`.
 
     Returns
     -------
@@ -136,12 +155,12 @@ def run_study(
         target=target,
         target_words=words,
     )
-    caption = f"{_caption(known, main, words)} {' '.join(sentences)}"
+    caption = f"{_caption(known, main, words, cases)} {' '.join(sentences)}"
     chart = learning_chart(("Learning curve", caption), points, curve)
     return Study(sentences, (chart,), _rows(curve, main))
 
 
-def _caption(known: Sequence[Observation], main: str, words: str) -> str:
+def _caption(known: Sequence[Observation], main: str, words: str, cases: Mapping[str, int]) -> str:
     """Say what the figure of the learning curve shows."""
     against = f"{main} (mean over those of a scan)" if main == RATERS else main
     scans, people = ({getattr(item, of) for item in known} for of in ("scan", "participant"))
@@ -149,7 +168,7 @@ def _caption(known: Sequence[Observation], main: str, words: str) -> str:
         f"Dice against {against} by number of local training cases. Dots are scans, diamonds means "
         f"with 95% bootstrap intervals, the line a fitted inverse power law with its 95% band. "
         f"Dashed: {words}. n = {len(scans)} scans of {len(people)} participants, the same for "
-        "every model."
+        f"every model. Local cases: {', '.join(f'{cases[name]} ({name})' for name in cases)}."
     )
 
 

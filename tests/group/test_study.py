@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from bids_flairseg.config import DatasetConfig, GroupConfig
+from bids_flairseg.group.agreement import model_names
 from bids_flairseg.group.observations import Observation
+from bids_flairseg.group.results import read_results
 from bids_flairseg.group.statistics import all_statistics
-from bids_flairseg.group.study import Study, run_study
+from bids_flairseg.group.study import Study, run_study, starting_models
+from tests.group.conftest import Finish
 
 CONFIG = GroupConfig(DatasetConfig(Path("bids"), Path("out"), Path("work")))
 
@@ -105,6 +108,18 @@ def test_the_first_model_is_not_taken_for_ours() -> None:
     other = sorted(pairs, key=lambda item: item.model != "ft-2")
     assert other[0].model == "ft-2"
     assert study(other).sentences[0] == study(pairs).sentences[0]
+
+
+def test_models_of_folds_have_seen_local_cases(dataset: DatasetConfig, finish: Finish) -> None:
+    finish("sub-1", model="ft-8-fold1of2")
+    finish("sub-2", model="ft-8-fold2of2")
+    scans = read_results(dataset).scans
+    assert starting_models(scans, model_names(scans)) == set()
+    finish("sub-3", model="lesion")
+    scans = read_results(dataset).scans
+    assert starting_models(scans, model_names(scans)) == {"lesion"}
+    cases = study(site(MODELS)).charts[0].caption.split("Local cases: ")[1]
+    assert cases.startswith("0 (lesion), 2 (ft-2), 4 (ft-4), 8 (ft-8), 16 (ft-16).")
 
 
 def test_no_scan_of_all_models_is_said() -> None:
