@@ -55,7 +55,9 @@ class Statistic:
     def family(self) -> tuple[str, ...]:
         """Tests that are corrected together: one question, one metric, one reference."""
         kind = self.factor if self.analysis == "volumes" else ""
-        return (self.analysis, kind, self.metric, self.model, self.reference)
+        # which of several models is as good as the raters is one question
+        model = "" if self.analysis == "non-inferiority" else self.model
+        return (self.analysis, kind, self.metric, model, self.reference)
 
     def row(self) -> dict[str, str]:
         """Return the columns as text; p values keep three significant digits."""
@@ -252,7 +254,7 @@ STATISTIC_COLUMNS: Mapping[str, Mapping[str, object]] = {
     "p": {"Description": "Two-sided p, uncorrected; one-sided for non-inferiority"},
     "p_holm": {
         "Description": "p corrected by Holm's method within the family: all tests of the same "
-        "analysis, metric, model and reference"
+        "analysis, metric, model and reference; non-inferiority: of all models together"
     },
     "effect_name": {"Description": "Which effect size or coefficient"},
     "effect": {"Description": "Its value"},

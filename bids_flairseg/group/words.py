@@ -85,10 +85,12 @@ def test_in_words(row: Statistic) -> str:
         ``Mann-Whitney U = 12, P = .03, Holm-corrected P = .06``.
     """
     text = f"{row.test} = {row.statistic:.4g}" if row.statistic is not None else row.test
-    text += f", {p_in_words(row.p)}"
-    if row.p is not None and row.p_holm is not None and row.p_holm > row.p:
-        text += f", Holm-corrected {p_in_words(row.p_holm)}"
-    return text
+    return f"{text}, {p_in_words(row.p)}{_corrected(row)}"
+
+
+def _corrected(row: Statistic) -> str:
+    differs = row.p is not None and row.p_holm is not None and row.p_holm > row.p
+    return f", Holm-corrected {p_in_words(row.p_holm)}" if differs else ""
 
 
 test_in_words.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
@@ -253,13 +255,13 @@ def compare_in_words(row: Statistic) -> str:
 def _raters(statistics: Sequence[Statistic]) -> list[str]:
     sentences = []
     for row in _pick(statistics, analysis="non-inferiority"):
-        good = row.p is not None and row.p < ALPHA / 2
-        said = "did" if good else "could not be shown to do"
+        p = row.p if row.p_holm is None else row.p_holm
+        said = "did" if p is not None and p < ALPHA / 2 else "could not be shown to do"
         sentences.append(
             f"Model {row.model} {said} no worse against the raters (median Dice "
             f"{row.median_a or 0:.2f}) than they did against each other ({row.median_b or 0:.2f}) "
             f"by a margin of {row.conditions.split(';')[0].removeprefix('margin ')} (one-sided "
-            f"{p_in_words(row.p)}, significant below .025)."
+            f"{p_in_words(row.p)}{_corrected(row)}, significant below .025)."
         )
     return sentences
 
@@ -325,10 +327,8 @@ def _rest(statistics: Sequence[Statistic], main: str) -> list[str]:
     """Say where the other references are."""
     rows = _pick(statistics, analysis="summary", metric="dice", factor="")
     others = {row.reference for row in rows} - {main}
-    if not others:
-        return []
     names = ", ".join(sorted(others))
-    return [f"The same numbers against {names} are in group_statistics.tsv."]
+    return [f"The same numbers against {names} are in group_statistics.tsv."] if names else []
 
 
 def _repeats(statistics: Sequence[Statistic]) -> list[str]:

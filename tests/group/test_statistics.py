@@ -137,6 +137,11 @@ def test_model_against_raters_among_each_other() -> None:
     assert row.difference == pytest.approx(0.0235)
     assert row.p == pytest.approx(1 / 2**8)
     assert "margin 0.05" in row.conditions
+    other = pairs([d + 0.001 * n for n, d in enumerate(DICE)], model="other")
+    rows = all_statistics(CONFIG, [], [*pairs(DICE), *consensus, *other, *raters])
+    both = find(rows, analysis="non-inferiority")
+    assert [row.p_holm for row in both] == holm([row.p or 0 for row in both])
+    assert both[0].p_holm == 2 / 2**8
     (alone,) = find(rows, analysis="summary", metric="dice", factor="raters")
     assert (alone.model, alone.reference) == ("manual:anna", "m:ben")
 
