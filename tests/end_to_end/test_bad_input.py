@@ -111,6 +111,8 @@ def odd_files(head: nib.Nifti1Image) -> Mapping[str, tuple[bytes, str]]:
         "below": (change(head, voxels - 90), ""),
         "unitless": (change(head, xyzt_units=0), "gives no unit"),
         "few": (change(head, few), "2 voxels were NaN or infinite"),
+        "five": (change(head, voxels[:, :, 20:25]), "has only 5 slices"),
+        "cut": (change(head, voxels[:, :, :24]), "cuts the brain at the top"),
         "sidecar": (change(head), "sub-sidecar_FLAIR.json: expected a JSON object"),
     }
 
