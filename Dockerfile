@@ -18,7 +18,7 @@ ENV UV_NO_CACHE=1 UV_NATIVE_TLS=1 UV_PYTHON=/opt/flairseg
 RUN python3 -m venv --without-pip /opt/flairseg \
     && /tools/bin/uv pip install --no-deps --require-hashes --only-binary :all: \
         -r locks/${VARIANT}.txt
-COPY pyproject.toml README.md LICENSE CITATION.cff ./
+COPY pyproject.toml README.md LICENSE NOTICE CITATION.cff ./
 COPY bids_flairseg bids_flairseg
 COPY platforms/container platforms/container
 # -EsB: what variables of the host say of Python does not reach inside (Apptainer hands them on),
@@ -30,7 +30,9 @@ RUN PATH=/tools/bin:$PATH /tools/bin/hatchling build -t wheel -d /tmp/wheel \
     && sed -i '1s|$| -EsB|' /opt/flairseg/bin/flairseg /opt/flairseg/bin/bids-validator-deno \
     && mkdir -p /opt/flairseg/share/flairseg \
     && cp locks/${VARIANT}.txt /opt/flairseg/share/flairseg/lock.txt \
-    && cp LICENSE CITATION.cff /opt/flairseg/share/flairseg/ \
+    && /opt/flairseg/bin/python -B platforms/container/licences.py \
+        >/opt/flairseg/share/flairseg/licences.tsv \
+    && cp LICENSE NOTICE CITATION.cff /opt/flairseg/share/flairseg/ \
     && /opt/flairseg/bin/flairseg --version
 
 FROM ${BASE_IMAGE}

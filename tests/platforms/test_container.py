@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -77,7 +80,13 @@ def test_slim_keeps_the_data_that_are_read(tmp_path: Path) -> None:
     """The template of the standard space is made from nilearn's maps of grey and white matter."""
     data = GM_MNI152_FILE_PATH.parent
     packages = tmp_path / "lib" / "python3.12" / "site-packages"
-    for name in ("statsmodels/datasets/x/src/a.csv", "numpy/tests/test_a.py", "numpy/a.h"):
+    profiler = "tensorflow/python/profiler/internal/_pywrap_profiler_plugin"
+    module_of_tests = "scipy/stats/_page_trend_test.py"  # belongs to the library, unlike Keras's
+    for name in (
+        "statsmodels/datasets/x/src/a.csv", "numpy/tests/test_a.py", "numpy/a.h",
+        "keras/src/a_test.py", "PIL/_avif.cpython-312-x86_64-linux-gnu.so", f"{profiler}.so",
+        module_of_tests,
+    ):  # fmt: skip
         (packages / name).parent.mkdir(parents=True, exist_ok=True)
         (packages / name).touch()
     copies = packages / "nilearn" / "datasets" / "data"
@@ -85,8 +94,35 @@ def test_slim_keeps_the_data_that_are_read(tmp_path: Path) -> None:
     for path in data.glob("*.nii.gz"):
         (copies / path.name).touch()
     subprocess.run(["sh", ROOT / "platforms" / "container" / "slim", tmp_path], check=True)
-    left = {path.name for path in packages.rglob("*") if path.is_file()}
-    assert left == {GM_MNI152_FILE_PATH.name, WM_MNI152_FILE_PATH.name}
+    left = {str(path.relative_to(packages)) for path in packages.rglob("*") if path.is_file()}
+    maps = {
+        f"nilearn/datasets/data/{path.name}" for path in (GM_MNI152_FILE_PATH, WM_MNI152_FILE_PATH)
+    }
+    assert left == maps | {module_of_tests, f"{profiler}.py"}
+
+
+def test_licences_of_what_is_installed_are_listed() -> None:
+    script = ROOT / "platforms" / "container" / "licences.py"
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    rows = {
+        row["name"].lower(): row for row in csv.DictReader(run.stdout.splitlines(), delimiter="\t")
+    }
+    wanted = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    assert wanted <= {canonicalize_name(name) for name in rows}
+    assert "BSD" in rows["numpy"]["licence"]
+    assert rows["connected-components-3d"]["licence"].startswith("LGPL")
+    for name in ("numpy", "scipy", "pandas"):
+        assert [text for text in rows[name]["files"].split(" ") if "LICENSE" in text]
+
+
+def test_the_notice_names_the_data_of_the_bundled_networks() -> None:
+    notice = (ROOT / "NOTICE").read_text()
+    for path in (ROOT / "bids_flairseg" / "model" / "bundles").glob("*/model.json"):
+        told = " ".join(json.loads(path.read_text())["attribution"])
+        sources = re.findall(r"doi:\S+[^\s,.;)]", told)
+        assert sources
+        assert [source for source in sources if source not in notice] == []
+    assert PROJECT["license-files"] == ["LICENSE", "NOTICE"]
 
 
 def test_the_label_names_the_version() -> None:
