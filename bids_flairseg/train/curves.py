@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_WIDTH, _HEIGHT = 1000.0, 380.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70.0, 930.0, 40.0, 320.0
+_WIDTH, _HEIGHT = 1000.0, 396.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70.0, 930.0, 56.0, 336.0
 _LOSS, _DICE, _INK, _LINE = "#b4531a", "#0b6a72", "#566171", "#dfe4ea"
 _FEW = 60
+_BESIDE = 60.0  # so near to an axis, words stand beside a line and not above its numbers
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], *, best_epoch: int | None = None) -> str:
@@ -41,7 +42,8 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], *, best_epoch: int | None = N
     if best_epoch is not None:
         x = _x(best_epoch, last)
         parts.append(_segment(x, _TOP, x, _BOTTOM, _INK, dash=True))
-        parts.append(_text(x, _TOP - 8, f"kept: epoch {best_epoch}", _INK, "middle"))
+        anchor = "start" if x < _LEFT + _BESIDE else "end" if x > _RIGHT - _BESIDE else "middle"
+        parts.append(_text(x, _TOP - 8, f"kept: epoch {best_epoch}", _INK, anchor))
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
@@ -66,8 +68,8 @@ def _frame(last: int, top: float) -> list[str]:
     ]
     middle = (_LEFT + _RIGHT) / 2
     parts.append(_text(middle, _BOTTOM + 46, "Epoch", _INK, "middle"))
-    parts.append(_text(_LEFT, _TOP - 18, "Loss", _LOSS, "middle"))
-    parts.append(_text(_RIGHT, _TOP - 18, "Dice of held-out cases", _DICE, "end"))
+    parts.append(_text(_LEFT, _TOP - 34, "Loss", _LOSS, "middle"))
+    parts.append(_text(_RIGHT, _TOP - 34, "Dice of held-out cases", _DICE, "end"))
     return parts
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from bids_flairseg.train.cursor import Progress
 from bids_flairseg.train.curves import draw_curves
 from bids_flairseg.train.events import append_scalars
@@ -39,6 +41,16 @@ def test_curves_go_where_the_numbers_are() -> None:
     assert titles == ["1.25", "0.75", "0.5", "0.625"]
     assert "kept: epoch 1" in [item.text for item in root.iter("{http://www.w3.org/2000/svg}text")]
     assert ET.fromstring(draw_curves([])) is not None
+
+
+@pytest.mark.parametrize(("epoch", "anchor"), [(0, "start"), (1, "middle"), (2, "end")])
+def test_words_of_a_curve_do_not_lie_on_each_other(epoch: int, anchor: str) -> None:
+    root = ET.fromstring(draw_curves(ROWS, best_epoch=epoch))
+    words = {item.text: item for item in root.iter("{http://www.w3.org/2000/svg}text")}
+    kept = words[f"kept: epoch {epoch}"]
+    assert kept.get("text-anchor") == anchor
+    lines = {float(words[name].get("y", "0")) for name in ("Loss", "Dice of held-out cases")}
+    assert all(abs(float(kept.get("y", "0")) - y) > 15 for y in lines)
 
 
 def test_the_table_has_a_row_for_each_epoch(tmp_path: Path) -> None:
