@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _CONTENT_CODES = frozenset(
 )
 _MOST_CODES = 8
 _MOST_FILES = 3
+_MOST_LETTERS = 200
 _POLL_S = 0.1
 
 
@@ -294,7 +296,7 @@ def summarise(issues: Iterable[Issue]) -> list[str]:
         files = enumerate_some(
             sorted({issue.location for issue in group if issue.location}), _MOST_FILES
         )
-        words = group[0].message[:200]
+        words = textwrap.shorten(group[0].message, _MOST_LETTERS, placeholder=" ...")
         lines.append(f"{code}: {words} [{files}]" if files else f"{code}: {words}")
     return lines
 

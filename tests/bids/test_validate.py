@@ -152,3 +152,8 @@ def test_one_line_per_code() -> None:
     issues = [Issue("A", "error", f"/{i}", "words") for i in range(5)]
     issues.append(Issue("B", "error", "", "other"))
     assert summarise(issues) == ["A: words [/0, /1, /2 and 2 more]", "B: other"]
+
+
+def test_long_words_of_the_validator_end_with_a_whole_one() -> None:
+    (line,) = summarise([Issue("A", "error", "/x", "specification " * 40)])
+    assert line == f"A: {'specification ' * 14}... [/x]"
