@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,7 @@ from bids_flairseg.train.result import save_result
 from tests.train.blobs import tiny_job
 
 journal._EVERY_S = 0.0
-folder = Path(sys.argv[1])
+folder, foreign = Path(sys.argv[1]), Path(sys.argv[2])
 
 def kill(now):
     if (now.epoch, now.step) == (1, 2):
@@ -38,6 +39,10 @@ except engine.StoppedError:
 pairs = zip(unbroken.model.get_weights(), resumed.model.get_weights(), strict=True)
 save_result(tiny_job(folder / "unbroken"), unbroken, folder / "bundle")
 again = load_bundle(folder / "bundle").model
+image = np.random.default_rng(0).standard_normal((1, 16, 16, 16, 1), np.float32)
+models = {"own": again, "foreign": load_bundle(foreign).model}
+np.savez(folder / "predictions.npz", image=image,
+         **{name: model.predict(image, verbose=0) for name, model in models.items()})
 print(json.dumps({
     "tensorflow": "tensorflow" in sys.modules,
     "difference": max(float(np.abs(a - b).max()) for a, b in pairs),
@@ -66,13 +71,53 @@ print(json.dumps({
 }))
 """
 
+TRANSPOSED = """
+import json
+import keras, numpy as np
+from bids_flairseg.model.unet import _transposed
+
+differences = []
+for kernel, stride in ((3, 2), (2, 2), (4, 4)):
+    ours, kerass = (
+        layer(5, kernel, strides=stride, padding="same")
+        for layer in (_transposed(), keras.layers.Conv3DTranspose)
+    )
+    x = np.random.default_rng(0).random((2, 6, 8, 4, 3), np.float32)
+    ours(x), kerass.build(x.shape)
+    kerass.set_weights(ours.get_weights())
+    differences.append(float(np.abs(np.asarray(ours(x)) - np.asarray(kerass(x))).max()))
+print(json.dumps({"own": _transposed() is not keras.layers.Conv3DTranspose, "d": differences}))
+"""
+
 
 @pytest.mark.slow
-def test_training_on_jax_learns_and_resumes_without_tensorflow(tmp_path: Path) -> None:
-    found = on_jax(SCRIPT, tmp_path)
+def test_the_transposed_convolution_that_a_gpu_can_train_is_that_of_keras(tmp_path: Path) -> None:
+    found = on_jax(TRANSPOSED, tmp_path)
+    assert found["own"]
+    assert max(found["d"]) < 1e-5
+
+
+@pytest.mark.slow
+def test_training_on_jax_learns_and_resumes_without_tensorflow(
+    tmp_path: Path, parent: Path
+) -> None:
+    found = on_jax(SCRIPT, tmp_path, parent)
     assert not found["tensorflow"]
     assert found["difference"] < 1e-5
     assert found["losses"][-1] < found["losses"][0]
+    _check_that_bundles_move(tmp_path, {"own": tmp_path / "bundle", "foreign": parent})
+
+
+def _check_that_bundles_move(folder: Path, bundles: dict[str, Path]) -> None:
+    """Compare what JAX predicted with what TensorFlow does, by bundles that each has written."""
+    from bids_flairseg.model.bundle import load_bundle
+
+    with np.load(folder / "predictions.npz") as on_jax:
+        image = on_jax["image"]
+        for name, bundle in bundles.items():
+            here = load_bundle(bundle).model.predict(image, verbose=0)
+            assert np.abs(here - on_jax[name]).max() < 1e-4
+            assert here.std() > 1e-3
 
 
 @pytest.mark.slow
@@ -83,14 +128,14 @@ def test_two_devices_that_share_a_batch_come_to_the_same_weights_as_one(tmp_path
     assert found["difference"] < 1e-3
 
 
-def on_jax(script: str, folder: Path, **variables: str) -> dict[str, Any]:
+def on_jax(script: str, *folders: Path, **variables: str) -> dict[str, Any]:
     """Run a script without TensorFlow; its last line is JSON."""
     python = os.environ.get("FLAIRSEG_JAX_PYTHON", sys.executable)
     if python == sys.executable and find_spec("jax") is None:
         pytest.skip("no JAX in this environment (set FLAIRSEG_JAX_PYTHON to one that has it)")
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"} | variables
     done = subprocess.run(
-        [python, "-c", script, str(folder)], cwd=ROOT, env=environment, check=False,
+        [python, "-c", script, *map(str, folders)], cwd=ROOT, env=environment, check=False,
         capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

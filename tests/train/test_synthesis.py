@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import MissingInputError
-from bids_flairseg.train.synthesis import acquisition, contrast, space
+from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
-from bids_flairseg.train.synthesis.lesion import draw_lesions, lesion_example, visible
+from bids_flairseg.train.synthesis.lesion import draw_lesions, lesion_example
+from bids_flairseg.train.synthesis.outline import rated, visible
 from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
 
 KINDS = ("none", "demyelination", "small vessel", "tumour", "stroke")
@@ -180,3 +181,40 @@ def test_only_what_a_rater_can_see_is_outlined() -> None:
     image[hollow] += 3
     image[24:32, 12:20, 6:14] = -3
     assert np.array_equal(visible(image, bright | faint | hollow), bright | hollow)
+
+
+def test_an_outline_follows_what_the_image_shows() -> None:
+    soft, core, change = np.zeros((3, 30, 30, 30), np.float32)
+    soft[5:15, 5:15, 5:15] = change[5:15, 5:15, 5:15] = 1
+    change[5:15, 5:15, 5:15] = 2
+    change[11:15, 5:15, 5:15] = 0.1  # a part that nobody would see
+    soft[20:24, 20:24, 20:24] = 0.3  # a small lesion in a slice thicker than itself
+    change[20:24, 20:24, 20:24] = 1.5
+    soft[20:24, 5:9, 5:9] = core[20:24, 5:9, 5:9] = 1  # a mass as dark as its surroundings
+    found = rated(soft, core, change)
+    assert found[6:10, 6:14, 6:14].all()
+    assert not found[13:16].any()
+    assert found[20:24, 20:24, 20:24].mean() > 0.4
+    assert found[20:24, 5:9, 5:9].all()
+    assert not rated(0 * soft, 0 * core, 0 * change).any()
+
+
+def test_what_is_enlarged_keeps_its_place_and_pushes_the_rest_away() -> None:
+    axes = np.meshgrid(*[np.arange(41.0)] * 3, indexing="ij")
+    where = np.stack(axes).astype(np.float32)
+    moved = where.copy()
+    space.magnify(moved, np.array([20.0, 20, 20]), radius_mm=6, amount=0.4)
+    assert (moved[:, 20, 20, 20] == 20).all()
+    # what lay at 22.4 lies at 24 now, and far away nothing has moved
+    assert moved[0, 24, 20, 20] == pytest.approx(24 - 4 * 0.4 * np.exp(-16 / 72), abs=1e-4)
+    assert np.abs(moved - where)[:, 0, 0, 0].max() < 1e-3
+    assert (np.diff(moved[0, :, 20, 20]) > 0).all()  # nothing folds
+
+
+def test_age_widens_sulci_and_leaves_white_matter(head: Labels) -> None:
+    aged = [atrophy.widen_sulci(np.random.default_rng(seed), head, 1.0) for seed in range(12)]
+    changed = [one for one in aged if (one != head).any()]
+    assert 0 < len(changed) < len(aged)
+    for one in changed:
+        assert np.isin(head[one != head], lb.CORTEX).all()
+        assert (one[one != head] == lb.CSF[0]).all()

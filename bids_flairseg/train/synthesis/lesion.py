@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -13,6 +12,7 @@ from bids_flairseg.preprocess.normalise import normalise_array
 from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis import shapes as sh
+from bids_flairseg.train.synthesis.outline import rated, visible
 from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
 from bids_flairseg.train.synthesis.space import Rng, Shape
 
@@ -23,8 +23,6 @@ _POSE = space.PoseConfig(
     rotation_deg=10, nod_deg=22, scale=0.1, shear=0.04, shift_mm=3, bend_mm=2.5
 )
 KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
-_DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
-_FAINTEST = 0.6  # of what a lesion changes in a voxel that a rater still takes in, same units
 _LEVELS = {"tumour": (2.0, 3.6, 6.5), "stroke": (1.8, 3.2, 6.0)}  # above healthy tissue
 _SHARES = (0.22, 0.25, 0.15, 0.15, 0.15, 0.08)
 
@@ -123,8 +121,7 @@ def lesion_example(
     image : ndarray of float16, shape (X, Y, Z)
         Normalised as in the main job, zero outside the brain.
     target : ndarray of uint8, shape (X, Y, Z)
-        1 in lesions, as a rater would outline them: where they change the image by less than
-        0.6 of its units they are not, nor whole lesions that :func:`visible` leaves out.
+        1 in lesions, as a rater would outline them: see the module ``outline``.
     """
     lesions = draw_lesions(rng, places, real, kind)
     where = _move(rng, places, lesions, shape)
@@ -144,32 +141,8 @@ def lesion_example(
     inside = envelope & (image > 0)
     normalised = normalise_array(image, inside, kind=NORMALISATION)
     unit = _middle_half(image[inside]) / max(_middle_half(normalised[inside]), 1e-6)
-    outlined = visible(normalised, _outline(target, core, change / unit) & inside)
+    outlined = visible(normalised, rated(target, core, change / unit) & inside)
     return normalised.astype(np.float16), outlined.astype(np.uint8)
-
-
-def _outline(
-    soft: NDArray[np.float32], core: NDArray[np.float32], change: NDArray[np.float32]
-) -> NDArray[np.bool_]:
-    """Outline lesions as a rater does, by what the acquired image shows of them.
-
-    That is where a voxel is mostly lesion, less what hardly changes the image, and with what a
-    slice shows of a lesion thinner than itself: all above half of its own brightest part. What
-    is dark within a lesion belongs to it.
-    """
-    outlined = np.zeros(change.shape, bool)
-    found = ndimage.find_objects((soft > 0.1).astype(np.int8))
-    if not found:
-        return outlined
-    box = found[0]
-    soft, core = soft[box], core[box]
-    clear = ndimage.gaussian_filter(change[box], 0.6, truncate=2.5)
-    peak = ndimage.maximum_filter(clear, 7)
-    thin = (soft > 0.1) & (clear > _VISIBLE) & (clear > 0.5 * peak)
-    within = (soft > 0.5) | thin
-    seen = (within & (clear > _FAINTEST)) | (core > 0.5)
-    outlined[box] = ndimage.binary_closing(seen, iterations=2) & within
-    return outlined
 
 
 def _move(rng: Rng, places: Places, lesions: Lesions, shape: Shape) -> NDArray[np.float32]:
@@ -187,36 +160,6 @@ def _move(rng: Rng, places: Places, lesions: Lesions, shape: Shape) -> NDArray[n
 def _middle_half(values: NDArray[np.float32]) -> float:
     """Width of the middle half of the values."""
     return float(np.subtract(*np.percentile(values[::5], [75, 25])))
-
-
-def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Keep the lesions that a rater could see: brighter than what lies around them.
-
-    Parameters
-    ----------
-    image : ndarray of float32, shape (X, Y, Z)
-        Normalised image, zero outside the brain.
-    lesions : ndarray of bool, shape (X, Y, Z)
-        All that was painted.
-
-    Returns
-    -------
-    outlined : ndarray of bool, shape (X, Y, Z)
-        26-connected parts whose median lies 0.9 above that of the tissue around them, or
-        whose 90th centile lies 2 above it, as in a lesion with a dark middle.
-    """
-    parts = cc3d.connected_components(lesions, connectivity=26)
-    outlined = np.zeros_like(lesions)
-    for number, box in enumerate(ndimage.find_objects(parts), start=1):
-        wide = tuple(slice(max(0, s.start - 4), s.stop + 4) for s in box)
-        part, values = parts[wide] == number, image[wide]
-        shell = ndimage.binary_dilation(part, iterations=4) & (parts[wide] == 0)
-        shell &= (values != 0) & (values > _DARKEST_TISSUE)
-        level = float(np.median(values[shell])) if shell.any() else 0.0
-        middle, upper = np.percentile(values[part], [50, 90]) - level
-        if middle >= _VISIBLE or upper >= _BRIGHT:
-            outlined[wide] |= part
-    return outlined
 
 
 def _sample(array: NDArray[np.float32], where: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,77 @@
+"""What a rater outlines of the lesions that were painted: what can be seen."""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+_DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
+_FAINTEST = 0.6  # of what a lesion changes in a voxel that a rater still takes in, same units
+
+
+def rated(
+    soft: NDArray[np.float32], core: NDArray[np.float32], change: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Outline lesions as a rater does, by what the acquired image shows of them.
+
+    That is where a voxel is mostly lesion, less what hardly changes the image, and with what a
+    slice shows of a lesion thinner than itself: all above half of its own brightest part. What
+    is dark within a lesion belongs to it.
+
+    Parameters
+    ----------
+    soft, core : ndarray of float32, shape (X, Y, Z)
+        Share of lesion in each voxel, and of the mass of a tumour.
+    change : ndarray of float32, shape (X, Y, Z)
+        What the lesions changed, without noise, in units of the normalised image.
+
+    Returns
+    -------
+    outlined : ndarray of bool, shape (X, Y, Z)
+        Lesion.
+    """
+    outlined = np.zeros(change.shape, bool)
+    found = ndimage.find_objects((soft > 0.1).astype(np.int8))
+    if not found:
+        return outlined
+    box = tuple(slice(max(0, s.start - 3), s.stop + 3) for s in found[0])
+    soft, core = soft[box], core[box]
+    clear = ndimage.gaussian_filter(change[box], 0.6, truncate=2.5)
+    peak = ndimage.maximum_filter(clear, 7)
+    thin = (soft > 0.1) & (clear > _VISIBLE) & (clear > 0.5 * peak)
+    within = (soft > 0.5) | thin
+    seen = (within & (clear > _FAINTEST)) | (core > 0.5)
+    outlined[box] = ndimage.binary_closing(seen, iterations=2) & within
+    return outlined
+
+
+def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the lesions that a rater could see: brighter than what lies around them.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (X, Y, Z)
+        Normalised image, zero outside the brain.
+    lesions : ndarray of bool, shape (X, Y, Z)
+        All that was painted.
+
+    Returns
+    -------
+    outlined : ndarray of bool, shape (X, Y, Z)
+        26-connected parts whose median lies 0.9 above that of the tissue around them, or
+        whose 90th centile lies 2 above it, as in a lesion with a dark middle.
+    """
+    parts = cc3d.connected_components(lesions, connectivity=26)
+    outlined = np.zeros_like(lesions)
+    for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        wide = tuple(slice(max(0, s.start - 4), s.stop + 4) for s in box)
+        part, values = parts[wide] == number, image[wide]
+        shell = ndimage.binary_dilation(part, iterations=4) & (parts[wide] == 0)
+        shell &= (values != 0) & (values > _DARKEST_TISSUE)
+        level = float(np.median(values[shell])) if shell.any() else 0.0
+        middle, upper = np.percentile(values[part], [50, 90]) - level
+        if middle >= _VISIBLE or upper >= _BRIGHT:
+            outlined[wide] |= part
+    return outlined
