@@ -246,7 +246,7 @@ def _up(x: Any, filters: int, name: str, *, kernel: int, strides: int) -> Any:
 
 
 @cache
-def _transposed() -> type[Any]:
+def _transposed() -> Any:
     """Return the layer of a transposed convolution; on JAX one that a GPU can train.
 
     XLA has no fast gradient of a transposed convolution whose padding is uneven, as that of
@@ -256,9 +256,9 @@ def _transposed() -> type[Any]:
     import keras
 
     if keras.backend.backend() != "jax":
-        return keras.layers.Conv3DTranspose  # type: ignore[no-any-return]
+        return keras.layers.Conv3DTranspose
 
-    class SpreadConvolution(keras.layers.Conv3DTranspose):  # type: ignore[misc]
+    class SpreadConvolution(keras.layers.Conv3DTranspose):
         def call(self, inputs: Any) -> Any:
             ops, edge, stride = keras.ops, self.kernel_size[0], self.strides[0]
             spread = _spread(inputs, stride)
