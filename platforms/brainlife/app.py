@@ -45,15 +45,23 @@ def read_config() -> dict[str, Any]:
         raise AppError(f"{path}: expected 'flair' to name a NIfTI file, got {flair!r}.")
     if not Path(flair).is_file():
         raise AppError(f"{flair}: expected the image that config.json names, but it is not there.")
+    for key in FLAGS:
+        if config.get(key) not in (None, "", True, False):
+            raise AppError(f"{path}: expected {key!r} to be true or false, got {config[key]!r}.")
     return config
 
 
 def read_meta(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what Brainlife knows of the FLAIR: subject, session, and its sidecar's fields."""
-    inputs = [entry for entry in config.get("_inputs") or [] if isinstance(entry, dict)]
-    named = [entry for entry in inputs if "flair" in (entry.get("keys") or [entry.get("id")])]
+    inputs = [entry for entry in as_list(config.get("_inputs")) if isinstance(entry, dict)]
+    named = [entry for entry in inputs if "flair" in [*as_list(entry.get("keys")), entry.get("id")]]
     meta = (named or inputs or [{}])[0].get("meta")
     return dict(meta) if isinstance(meta, dict) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    """Take anything but a list for an empty one."""
+    return value if isinstance(value, list) else []
 
 
 def make_label(value: object) -> str:

@@ -78,11 +78,19 @@ def test_main_segments_what_config_json_names(tmp_path: Path) -> None:
         ("[]", "expected an object, got list"),
         ('{"t1": "t1.nii.gz"}', "expected 'flair' to name a NIfTI file, got None"),
         ('{"flair": "gone.nii.gz"}', "gone.nii.gz: expected the image"),
+        ('{"flair": "here.nii.gz", "n4": "yes"}', "expected 'n4' to be true or false, got 'yes'"),
+        ('{"flair": "here.nii.gz", "threshold": "high"}', "invalid float number value: 'high'"),
+        ('{"flair": "here.nii.gz", "_inputs": 5, "nprocs": [2]}', "invalid int number value"),
+        (
+            '{"flair": "here.nii.gz", "_inputs": [{"id": 1, "keys": 2}, 3], "model": "x"}',
+            "x: expected a folder, but there is none",
+        ),
     ],
 )
 def test_bad_config_is_said_in_product_json(
     text: str | None, expected: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "here.nii.gz").touch()
     if text is not None:
         (tmp_path / "config.json").write_text(text)
     code, product = run_main(tmp_path)
