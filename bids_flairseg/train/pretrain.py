@@ -241,13 +241,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="run of a first stage, or bundle, to begin from")
     parser.add_argument("--learning-rate", type=float, help="peak rate, instead of the recipe's")
+    parser.add_argument("--crop", type=int, nargs=3, help="voxels, instead of the recipe's")
+    parser.add_argument("--batch", type=int, help="examples a step, instead of the recipe's")
     parser.add_argument("--minutes", type=float, help="end this call after so long")
     parser.add_argument("--workers", type=int, default=1, help="threads that cut crops")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = replace(RECIPES[chosen.recipe], seed=chosen.seed, workers=chosen.workers)
-    if chosen.learning_rate:
-        recipe = replace(recipe, learning_rate=chosen.learning_rate)
+    recipe = RECIPES[chosen.recipe]
+    recipe = replace(
+        recipe, seed=chosen.seed, workers=chosen.workers,
+        learning_rate=chosen.learning_rate or recipe.learning_rate,
+        crop=tuple(chosen.crop or recipe.crop), batch=chosen.batch or recipe.batch,
+    )  # fmt: skip
     train(
         recipe, chosen.pool, chosen.run, steps=chosen.steps, start=chosen.start,
         limit=chosen.minutes,
