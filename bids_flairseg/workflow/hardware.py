@@ -62,24 +62,29 @@ def tell_of_driver(device: str, root: Path = ROOT) -> None:
         Root of the file system that holds ``proc``.
     """
     version = _driver(root)
-    if device == "cpu" or version is None or version >= _OLDEST_DRIVER:
+    if device == "cpu" or version is None or _numbers(version) >= _OLDEST_DRIVER:
         return
     try:
         metadata.version(_CUDA)
     except metadata.PackageNotFoundError:  # made for processors only
         return
     LOGGER.warning(
-        "there is a GPU, but its driver %s is older than the %s that CUDA 12 needs; the networks "
-        "run on the processor",
-        *(".".join(map(str, each)) for each in (version, _OLDEST_DRIVER)),
+        "there is a GPU, but its driver %s is older than the %s that CUDA 12 needs; %s",
+        version,
+        ".".join(map(str, _OLDEST_DRIVER)),
+        "update the driver" if device == "gpu" else "the networks run on the processor",
     )
 
 
-def _driver(root: Path) -> tuple[int, ...] | None:
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _driver(root: Path) -> str | None:
     """Return the version of NVIDIA's kernel module, None without one."""
     try:
         text = (root / "proc/driver/nvidia/version").read_text(errors="replace")
     except OSError:
         return None
     found = re.search(r"NVRM version:.*?\s(\d+(?:\.\d+)+)\s", text)
-    return tuple(map(int, found[1].split("."))) if found else None
+    return found[1] if found else None

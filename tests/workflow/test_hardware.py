@@ -48,6 +48,7 @@ def test_other_architectures_and_systems_are_let_through(tmp_path: Path) -> None
         ("525.60.12", "auto", True, True),
         ("525.60.13", "auto", True, False),
         ("570.133", "auto", True, False),
+        ("470.82.01", "gpu", True, True),
         ("470.82.01", "cpu", True, False),
         ("470.82.01", "auto", False, False),
         ("", "auto", True, False),
@@ -70,4 +71,6 @@ def test_an_old_driver_is_told_where_it_matters(  # noqa: PLR0917
     monkeypatch.setattr(metadata, "version", version)
     with caplog.at_level(logging.WARNING):
         hardware.tell_of_driver(device, machine(tmp_path, driver=driver))
-    assert ("the networks run on the processor" in caplog.text) is told
+    assert (f"its driver {driver} is older" in caplog.text) is told
+    assert ("the networks run on the processor" in caplog.text) is (told and device == "auto")
+    assert ("update the driver" in caplog.text) is (told and device == "gpu")
