@@ -299,8 +299,8 @@ def _add_segmentation(parser: Parser) -> None:
     group.add_argument(
         "--no-flip",
         action="store_true",
-        help="do not average with the prediction of the mirrored image, which takes as long "
-        "again and finds a little more (default: average)",
+        help="do not average with what the networks say of the mirrored image, which takes "
+        "as long again and is a little better (default: average)",
     )
     group.add_argument(
         "--inference",

@@ -41,6 +41,7 @@ class _NetworkInput(StepInput):
     fingerprint = traits.Str(mandatory=True, desc="digest of what the bundle holds")
     nthreads = traits.Int(1, usedefault=True, nohash=True)
     device = traits.Str("auto", usedefault=True, nohash=True)
+    flip = traits.Bool(False, usedefault=True, desc="average with the mirrored image")
     memory_mb = traits.Int(nohash=True, desc="what a prediction may take; all by default")
 
 
@@ -88,7 +89,10 @@ class FindBrain(_NetworkStep):
         network, _ = self.network()
 
         def classify(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-            return predict(network.apply, volume, network.config, memory_bytes=self.memory_bytes)
+            return predict(
+                network.apply, volume, network.config, flip=self.inputs.flip,
+                memory_bytes=self.memory_bytes,
+            )  # fmt: skip
 
         image = load(self.inputs.image)
         given = load_flair(Path(self.inputs.supplied)) if self.inputs.supplied else None
@@ -108,7 +112,6 @@ class FindBrain(_NetworkStep):
 
 
 class _SegmentInput(_NetworkInput):
-    flip = traits.Bool(False, usedefault=True)
     inference = traits.Str("auto", usedefault=True)
 
 

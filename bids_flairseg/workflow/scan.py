@@ -210,7 +210,7 @@ def _add_preparation(workflow: Workflow, make: _NodeMaker) -> tuple[Node, Node, 
     plan, scan = make.plan, make.scan
     settings, about = plan.settings, describe_surroundings(scan)
     check = make(Check, "check", settings=plan.settings_digest, about=about)
-    find_brain = make.network(FindBrain, "find_brain", "anatomy")
+    find_brain = make.network(FindBrain, "find_brain", "anatomy", flip=plan.config.segment.flip)
     scaling: dict[str, Any] = {
         "voxel_size_mm": settings.voxel_size_mm,
         "normalisation": settings.normalisation,
