@@ -55,7 +55,7 @@ def digests(out: Path) -> dict[str, str]:
 def test_threads_and_processes_change_no_byte(runs: Runs) -> None:
     _, first, second = runs
     expected = digests(first)
-    assert len([name for name in expected if name.endswith(".nii.gz")]) == 2 * 5
+    assert len([name for name in expected if name.endswith(".nii.gz")]) == 2 * 6
     assert digests(second) == expected
 
 
@@ -86,7 +86,7 @@ def test_provenance_is_a_graph_from_each_result_to_its_inputs(runs: Runs) -> Non
         result, source, sha256 = map(str, row)
         found.setdefault(result, {})[source] = sha256
     results = {result.removeprefix("bids::") for result in found}
-    assert len(results) == 2 * 7
+    assert len(results) == 2 * 9
     assert all((out / result).is_file() for result in results)
     mask = found["bids::sub-02/anat/sub-02_space-orig_label-L_mask.nii.gz"]
     flair = bids / "sub-02" / "anat" / "sub-02_FLAIR.nii.gz"
