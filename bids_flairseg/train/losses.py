@@ -10,12 +10,7 @@ _TINY = 1e-6
 
 
 def soft_dice(
-    truth: Any,
-    probability: Any,
-    *,
-    smooth: float = 100.0,
-    miss_weight: float = 1.0,
-    each: bool = False,
+    truth: Any, probability: Any, *, smooth: float = 100.0, miss_weight: float = 1.0
 ) -> Any:
     """Return one minus the soft Dice coefficient of each class, averaged.
 
@@ -29,16 +24,13 @@ def soft_dice(
     miss_weight : float
         Weight of a missed voxel, 0 to 2; that of a false one is 2 minus it. 1 is
         Dice, all else the Tversky index.
-    each : bool
-        Take the coefficient of each example, so that a large lesion in one does not hide
-        a small one in another; otherwise that of all voxels of the batch together.
 
     Returns
     -------
     loss : tensor, scalar
         Between 0 and 1.
     """
-    axes = (1, 2, 3) if each else (0, 1, 2, 3)
+    axes = (0, 1, 2, 3)
     truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
     shared = ops.sum(truth * probability, axes)
     missed = miss_weight * (ops.sum(truth, axes) - shared)
@@ -85,7 +77,7 @@ def binary_loss(truth: Any, probability: Any) -> Any:
 
 
 def careful_loss(truth: Any, probability: Any) -> Any:
-    """Return ten times the entropy plus the Tversky loss of each example.
+    """Return :func:`binary_loss` with ten times the entropy, and missed lesion minded less.
 
     A loss of overlap alone drives probabilities to 0 and 1 and is content with false
     lesions where there are none; entropy minds both.
@@ -98,11 +90,10 @@ def careful_loss(truth: Any, probability: Any) -> Any:
     Returns
     -------
     loss : tensor, scalar
-        Ten times the mean over voxels of the entropy, plus the mean over examples of the
-        Tversky loss, which minds missed lesion a little more than false one.
+        Ten times the mean over voxels of the entropy, plus the Tversky loss.
     """
     entropy = binary_entropy(truth, probability)
-    return 10.0 * entropy + soft_dice(truth, probability, miss_weight=1.2, each=True)
+    return 10.0 * entropy + soft_dice(truth, probability, miss_weight=1.2)
 
 
 def class_loss(truth: Any, probability: Any) -> Any:
