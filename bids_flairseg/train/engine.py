@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -26,7 +27,7 @@ from bids_flairseg.train.journal import Journal
 from bids_flairseg.train.layers import freeze
 from bids_flairseg.train.network import build, compile_model, published, training_precision
 from bids_flairseg.train.pace import Pace
-from bids_flairseg.train.parallel import spread
+from bids_flairseg.train.parallel import share_batches, share_out, spread, synchronise
 from bids_flairseg.train.signals import Signals
 from bids_flairseg.train.state import restore
 from bids_flairseg.train.validation import (
@@ -85,14 +86,15 @@ class _Training:
 
         device = set_up(job.nthreads, job.device)
         precision = training_precision(self.recipe, self.config, device)
-        at_once = self.cursor.micro_batch or self.recipe.micro_batch or self.recipe.batch
-        self.devices = spread(at_once, device)
-        self.model = build(job, precision)
+        self._plan(device, itemsize=2 if precision == "bfloat16" else 4)
+        self.scope = partial(spread, self.devices, device)
+        with self.scope():
+            self.model = build(job, precision)
         self.parent: list[NDArray[np.float32]] | None = None
         if job.parent:
             self.parent = [np.array(value) for value in self.model.get_weights()]
         self.trained = freeze(self.model, job.layers, norm=self.recipe.norm == "keep")
-        self._plan(device, itemsize=2 if precision == "bfloat16" else 4)
+        synchronise(self.model)
         self._compile()
         if state:
             restore(state[0], self.model)
@@ -159,22 +161,18 @@ class _Training:
     def _plan(self, device: str, *, itemsize: int) -> None:
         """Fix the rounds of an epoch, as the first process could afford them."""
         cursor, recipe = self.cursor, self.recipe
-        if not cursor.micro_batch:
-            network = self.config.architecture
-            cursor.micro_batch = choose_micro_batch(
-                recipe, network, device=device, itemsize=itemsize,
-                memory_mb=self.job.memory_mb, devices=self.devices,
-            )  # fmt: skip
+        choose = partial(choose_micro_batch, recipe, self.config.architecture, device=device,
+                         itemsize=itemsize, memory_mb=self.job.memory_mb)  # fmt: skip
+        self.devices, cursor.micro_batch = share_out(recipe, cursor.micro_batch, device, choose)
         self.accumulated = recipe.batch // cursor.micro_batch
         if not cursor.rounds:
             cursor.rounds = len(open_epoch(self.job, 0, 0, cursor.micro_batch))
 
     def _compile(self) -> None:
         steps = math.ceil(self.recipe.epochs * self.cursor.rounds / self.accumulated)
-        compile_model(
-            self.model, self.recipe, rounds=self.accumulated, steps=steps,
-            factor=self.cursor.factor,
-        )  # fmt: skip
+        with self.scope():
+            compile_model(self.model, self.recipe, rounds=self.accumulated, steps=steps,
+                          factor=self.cursor.factor)  # fmt: skip
 
     def _greet(self, device: str, precision: str) -> None:
         total = sum(int(np.prod(v.shape)) for v in self.model.weights)
@@ -204,7 +202,7 @@ class _Training:
         if len(data):
             with naming_memory(cursor.micro_batch):
                 self.model.fit(
-                    data, epochs=1, shuffle=False, verbose=0,
+                    share_batches(data, self.devices), epochs=1, shuffle=False, verbose=0,
                     callbacks=[_Watch(self, first, cursor.loss_sum)],
                 )  # fmt: skip
         if self.halt != "nan" and (self.halt == "stop" or self._look_due(cursor.epoch + 1)):

@@ -275,7 +275,7 @@ def _limited(device: str, memory_mb: int | None) -> str:
 
 
 def _device_bytes(device: str, memory_mb: int | None) -> int:
-    """Return what is left for activations, weights and libraries being loaded already."""
+    """Return what is left for weights and activations, libraries being loaded already."""
     if device == "cpu":
         free = available_bytes()
         if memory_mb is None:

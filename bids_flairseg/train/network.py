@@ -17,6 +17,7 @@ from bids_flairseg.model.runtime import choose_precision
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.job import TrainingJob
 from bids_flairseg.train.losses import binary_entropy, binary_loss, careful_loss, soft_dice
+from bids_flairseg.train.parallel import count_replicas
 from bids_flairseg.train.presets import SiteRecipe
 
 LOGGER = logging.getLogger(__name__)
@@ -118,12 +119,13 @@ def compile_model(
         options |= {"use_ema": True, "ema_momentum": recipe.ema ** (1 / rounds)}
     optimizer = _patient(kind)(
         _rate(recipe, rounds=rounds, steps=steps, factor=factor),
-        clipnorm=recipe.clip_norm or None,
+        # each replica clips its part of the gradient, and the parts are added up
+        clipnorm=recipe.clip_norm / count_replicas(model) or None,
         gradient_accumulation_steps=rounds if rounds > 1 else None,
         **options,
     )
     jit = keras.backend.backend() == "jax"  # XLA made TensorFlow 13 times slower on the CPU
-    model.compile(optimizer=optimizer, loss=LOSSES[recipe.loss], jit_compile=jit)
+    model.compile(optimizer=optimizer, loss=_as_array(LOSSES[recipe.loss]), jit_compile=jit)
     optimizer.build(model.trainable_variables)
     # To build the loss by itself, Keras on JAX draws a batch, and then gives those that were made
     # ahead of time meanwhile out of their order.
@@ -165,6 +167,18 @@ def published(
         yield
     finally:
         model.set_weights(raw)
+
+
+def _as_array(loss: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return a loss as an array of one number, of which Keras takes the mean over replicas.
+
+    It leaves a scalar as it is, and then adds up those of all replicas.
+    """
+
+    def of_batch(truth: Any, probability: Any) -> Any:
+        return keras.ops.reshape(loss(truth, probability), (1,))
+
+    return of_batch
 
 
 def _rate(recipe: SiteRecipe, *, rounds: int, steps: int, factor: float) -> Any:
