@@ -1,7 +1,7 @@
 """Recipes for training on real scans: one record, read from a short TOML file.
 
-Every field of :class:`SiteRecipe` is a key of such a file, and ``--recipe-set KEY=VALUE`` sets
-one alone. What each means stands beside it, and in ``docs/training.md``.
+Every field of :class:`SiteRecipe` is a key of such a file, and ``--set KEY=VALUE`` sets one
+alone. What each means stands beside it, and in ``docs/training.md``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,12 @@ from typing import Any
 from bids_flairseg.errors import InputError, MissingInputError, UsageError
 
 PRESETS = ("default", "duong2019", "quick")
-_FINE_TUNING = "finetune"
+
+MANY = 18
+"""Participants from which on ``[finetune_many]`` holds: of so many enough are held out to tell
+when to stop."""
+
+_FEW_TABLE, _MANY_TABLE = "finetune", "finetune_many"
 _FOLDER = Path(__file__).with_suffix("")
 
 
@@ -171,6 +176,7 @@ def load_recipe(
     overrides: Mapping[str, str] | None = None,
     *,
     fine_tuning: bool = False,
+    participants: int = 0,
 ) -> SiteRecipe:
     """Read a recipe.
 
@@ -184,6 +190,9 @@ def load_recipe(
     fine_tuning : bool
         Whether training begins with a bundle: then the table ``[finetune]`` of the file
         wins over what stands above it.
+    participants : int
+        How many are trained on or held out: from :data:`MANY` on, the table
+        ``[finetune_many]`` wins over ``[finetune]``.
 
     Returns
     -------
@@ -200,7 +209,10 @@ def load_recipe(
         The same for a key of `overrides`.
     """
     path = _find(name_or_path)
-    values = {"name": path.stem} | _read(path, fine_tuning=fine_tuning)
+    tables = [_FEW_TABLE] if fine_tuning else []
+    if fine_tuning and participants >= MANY:
+        tables.append(_MANY_TABLE)
+    values = {"name": path.stem} | _read(path, tables)
     try:
         given = {key: _parse(key, text) for key, text in (overrides or {}).items()}
         return SiteRecipe(**values | given)
@@ -224,8 +236,8 @@ def _find(name_or_path: str | Path) -> Path:
     return path
 
 
-def _read(path: Path, *, fine_tuning: bool) -> dict[str, Any]:
-    """Return the values of a file on top of those of its base."""
+def _read(path: Path, tables: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a file, with those of the tables, on top of those of its base."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -233,17 +245,24 @@ def _read(path: Path, *, fine_tuning: bool) -> dict[str, Any]:
             f"{path}: expected TOML, lines such as epochs = 20, but reading it failed ({error}). "
             "Correct the line."
         ) from error
-    tuned = values.pop(_FINE_TUNING, {})
+    tuned = {name: values.pop(name, {}) for name in (_FEW_TABLE, _MANY_TABLE)}
     base = values.pop("base", None)
-    if not isinstance(tuned, dict) or (base is not None and base not in PRESETS):
+    if base is not None and base not in PRESETS:
         raise InputError(
-            f"{path}: expected base as one of {', '.join(PRESETS)} and {_FINE_TUNING} as a table, "
-            f"found base = {base!r}, {_FINE_TUNING} = {tuned!r:.40}. Correct the line."
+            f"{path}: expected base as one of {', '.join(PRESETS)}, found {base!r}. Correct it."
         )
-    for key in (*values, *tuned):
+    for name, table in tuned.items():
+        if not isinstance(table, dict):
+            raise InputError(
+                f"{path}: expected {name} as a table, found {name} = {table!r:.40}. Write "
+                f"[{name}], and its keys below."
+            )
+    for key in (*values, *(key for table in tuned.values() for key in table)):
         _known(key, path)
-    start = _read(_FOLDER / f"{base}.toml", fine_tuning=fine_tuning) if base else {}
-    return start | values | (tuned if fine_tuning else {})
+    start = _read(_FOLDER / f"{base}.toml", tables) if base else {}
+    for table in (values, *(tuned[name] for name in tables)):
+        start |= table
+    return start
 
 
 def _known(key: str, path: Path | None = None) -> Field[Any]:

@@ -15,7 +15,7 @@ from bids_flairseg.config import RunConfig, TrainConfig
 from bids_flairseg.errors import UsageError
 from bids_flairseg.model.bundle import BundleConfig
 from bids_flairseg.train.folds import hold_out, take
-from bids_flairseg.train.presets import SiteRecipe
+from bids_flairseg.train.presets import MANY, SiteRecipe
 from bids_flairseg.train.store import StoredCase, read_cases
 from bids_flairseg.train.synthesis.lesion import NORMALISATION, VOXEL_MM
 from bids_flairseg.train.synthetic import list_pool
@@ -42,8 +42,8 @@ class TrainingRun:
         Those of the training.
     models : Models
         Both bundles.
-    recipe : SiteRecipe
-        How to train.
+    recipe, recipe_many : SiteRecipe
+        How to train, and how on many participants (``MANY``).
     bundle_config : BundleConfig
         Network, grid and intensities.
     record : Record
@@ -56,6 +56,7 @@ class TrainingRun:
     train: TrainConfig
     models: Models
     recipe: SiteRecipe
+    recipe_many: SiteRecipe
     bundle_config: BundleConfig
     record: Record
     console: Console | None
@@ -190,15 +191,22 @@ def make_task(
     """
     bundle = run.models_dir / name
     refuse_parent(bundle, run.config.segment.model)
+    participants = len({case.row.participant for case in own})
+    recipe = run.recipe_many if participants >= MANY else run.recipe
+    if recipe != run.recipe:
+        LOGGER.info(
+            "%s: %d participants, enough for [finetune_many] of the recipe (%d epochs of %d steps)",
+            name, participants, recipe.epochs, recipe.steps_per_epoch,
+        )  # fmt: skip
     # by the seed of the command, so that repeats choose their epoch on the same cases
-    _, held = hold_out(open_cases(own), share=run.recipe.hold_out, seed=run.config.random_seed)
+    _, held = hold_out(open_cases(own), share=recipe.hold_out, seed=run.config.random_seed)
     used = [case for case in own if case.row.name not in held]
     _warn_of_no_lesion(name, [*used, *more])
     task = Task(
         folder=Path(),
         train=tuple((case.folder, case.row.name) for case in (*used, *more)),
         validation=tuple((case.folder, case.row.name) for case in own if case.row.name in held),
-        recipe=run.recipe,
+        recipe=recipe,
         parent=run.config.segment.model if run.train.begins_with_bundle else None,
         config=run.bundle_config,
         layers=run.train.layers,

@@ -19,7 +19,7 @@ from bids_flairseg.config import RunConfig
 from bids_flairseg.train.checks import case_table, check_number, find_problems, require_usable
 from bids_flairseg.train.folds import make_folds
 from bids_flairseg.train.job import scratch_config
-from bids_flairseg.train.presets import load_recipe
+from bids_flairseg.train.presets import MANY, load_recipe
 from bids_flairseg.workflow.cases import (
     PreparedCase,
     find_cases,
@@ -36,7 +36,13 @@ from bids_flairseg.workflow.models import read_models
 from bids_flairseg.workflow.record import Record
 from bids_flairseg.workflow.resume import clean_branches
 from bids_flairseg.workflow.run import dataset_info, session
-from bids_flairseg.workflow.tasks import TrainingRun, check_synthetic, choose, make_task, open_cases
+from bids_flairseg.workflow.tasks import (
+    TrainingRun,
+    check_synthetic,
+    choose,
+    make_task,
+    open_cases,
+)
 from bids_flairseg.workflow.trained import TASK_FILE, is_trained, keep_beside
 from bids_flairseg.workflow.trainer import Task, run_task
 
@@ -69,14 +75,19 @@ def run_training(config: RunConfig, record: Record, console: Console | None = No
     train = config.train
     if train is None:
         raise ValueError("no training is configured")
-    recipe = load_recipe(train.recipe, train.overrides, fine_tuning=train.begins_with_bundle)
+    recipe, recipe_many = (
+        load_recipe(train.recipe, train.overrides, fine_tuning=train.begins_with_bundle,
+                    participants=number)
+        for number in (0, MANY)
+    )  # fmt: skip
     models = read_models(config.segment)
     from_bundle = train.begins_with_bundle or recipe.network == "parent"
     bundle_config = models.lesion.config if from_bundle else scratch_config(recipe)
-    run = TrainingRun(config, train, models, recipe, bundle_config, record, console)
+    run = TrainingRun(config, train, models, recipe, recipe_many, bundle_config, record, console)
     record.save(
         models={"lesion": models.lesion.record(), "anatomy": models.anatomy.record()},
         recipe=asdict(recipe),
+        recipe_many=asdict(recipe_many),
     )
     check_synthetic(run)
     cases = _prepare(run)

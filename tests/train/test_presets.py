@@ -9,7 +9,7 @@ import pytest
 
 from bids_flairseg.errors import InputError, MissingInputError, UsageError
 from bids_flairseg.train.folds import hold_out
-from bids_flairseg.train.presets import PRESETS, SiteRecipe, load_recipe, recipe_keys
+from bids_flairseg.train.presets import MANY, PRESETS, SiteRecipe, load_recipe, recipe_keys
 from bids_flairseg.train.sampling import Sampling
 from tests.train.blobs import ball_case
 
@@ -29,7 +29,9 @@ def test_the_paper_is_a_preset() -> None:
 @pytest.mark.parametrize("fine_tuning", [False, True])
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_valid(name: str, fine_tuning: bool) -> None:
-    assert load_recipe(name, fine_tuning=fine_tuning).name == name
+    for participants in (0, MANY):
+        recipe = load_recipe(name, fine_tuning=fine_tuning, participants=participants)
+        assert recipe.name == name
 
 
 def test_fine_tuning_takes_smaller_steps_than_training_from_scratch() -> None:
@@ -48,6 +50,21 @@ def test_a_value_of_the_command_line_wins_over_file_and_base(tmp_path: Path) -> 
     assert recipe.name == "my"
     file.write_text('name = "ours"\nbase = "quick"\n')
     assert load_recipe(file).name == "ours"
+
+
+def test_many_participants_are_trained_on_for_longer(tmp_path: Path) -> None:
+    few = load_recipe("default", fine_tuning=True, participants=MANY - 1)
+    many = load_recipe("default", fine_tuning=True, participants=MANY)
+    assert few == load_recipe("default", fine_tuning=True)
+    assert many.epochs * many.steps_per_epoch > 5 * few.epochs * few.steps_per_epoch
+    assert load_recipe("default", participants=MANY) == load_recipe("default")
+    file = tmp_path / "my.toml"
+    file.write_text('base = "default"\n[finetune]\nepochs = 3\n[finetune_many]\nbatch = 8\n')
+    own = load_recipe(file, fine_tuning=True, participants=MANY)
+    assert (own.epochs, own.batch, own.learning_rate) == (3, 8, many.learning_rate)
+    file.write_text("finetune_many = 3\n")
+    with pytest.raises(InputError, match=r"expected finetune_many as a table"):
+        load_recipe(file)
 
 
 def test_an_unknown_key_is_told_with_the_nearest_one(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from bids_flairseg.train.pool import write_example
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.train.store import write_case
 from bids_flairseg.train.synthetic import read_pool
+from bids_flairseg.workflow import tasks
 from bids_flairseg.workflow.cases import PreparedCase
 from bids_flairseg.workflow.models import read_models
 from bids_flairseg.workflow.record import Record
@@ -41,6 +42,7 @@ MakeRun = Callable[..., TrainingRun]
 def make_run(tmp_path: Path) -> MakeRun:
     def make(*, seed: int = 0, **train: Any) -> TrainingRun:
         recipe = SiteRecipe(**train.pop("recipe", {}))
+        many = dataclasses.replace(recipe, epochs=recipe.epochs + 7)
         config = RunConfig(
             dataset=DatasetConfig(tmp_path / "bids", tmp_path / "out", tmp_path / "work"),
             resources=ResourceConfig(memory_mb=7000),
@@ -52,7 +54,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         record = Record(tmp_path, datetime.now().astimezone(), {})
         models = read_models(config.segment)
         return TrainingRun(
-            config, config.train, models, recipe, scratch_config(recipe), record, None
+            config, config.train, models, recipe, many, scratch_config(recipe), record, None
         )
 
     return make
@@ -89,6 +91,17 @@ def test_repeats_train_on_the_same_participants_with_other_seeds(
     assert first != second
     drawn = {frozenset(names(choose(make_run(seed=seed, count=4), cases))) for seed in range(5)}
     assert len(drawn) > 1
+
+
+def test_many_participants_have_a_recipe_of_their_own(
+    make_run: MakeRun, cases: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    monkeypatch.setattr(tasks, "MANY", len(cases))
+    few, many = (make_task(run, own, [], name="m", seed=0)[0] for own in (cases[1:], cases))
+    assert (few.recipe, many.recipe) == (run.recipe, run.recipe_many)
+    twice = [*cases[1:], cases[1]]  # a second scan is no further participant
+    assert make_task(run, twice, [], name="m", seed=0)[0].recipe == run.recipe
 
 
 def test_less_data_is_part_of_more_data(make_run: MakeRun, cases: list[PreparedCase]) -> None:
