@@ -18,7 +18,7 @@ LOGGER = logging.getLogger(__name__)
 
 OPTION = "--config"
 #: The table with the options, and those in which a record tells what happened.
-ASKED, TOLD = "arguments", ("run", "versions", "models", "recipe", "result")
+ASKED, TOLD = "arguments", ("run", "versions", "models", "recipe", "recipe_many", "result")
 _NEVER = {"config", "help", "version"}
 _CARD = "model.json"
 
