@@ -18,7 +18,7 @@ from bids_flairseg.errors import InputError, MissingInputError, UsageError
 
 PRESETS = ("default", "duong2019", "quick")
 
-MANY = 18
+MANY = 10
 """Participants from which on ``[finetune_many]`` holds: of so many enough are held out to tell
 when to stop."""
 

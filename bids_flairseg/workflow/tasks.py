@@ -191,13 +191,7 @@ def make_task(
     """
     bundle = run.models_dir / name
     refuse_parent(bundle, run.config.segment.model)
-    participants = len({case.row.participant for case in own})
-    recipe = run.recipe_many if participants >= MANY else run.recipe
-    if recipe != run.recipe:
-        LOGGER.info(
-            "%s: %d participants, enough for [finetune_many] of the recipe (%d epochs of %d steps)",
-            name, participants, recipe.epochs, recipe.steps_per_epoch,
-        )  # fmt: skip
+    recipe = _choose_recipe(run, own, name)
     # by the seed of the command, so that repeats choose their epoch on the same cases
     _, held = hold_out(open_cases(own), share=recipe.hold_out, seed=run.config.random_seed)
     used = [case for case in own if case.row.name not in held]
@@ -222,6 +216,19 @@ def make_task(
     digest = task_digest(task, [*own, *more])
     folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
     return replace(task, folder=folder), digest
+
+
+def _choose_recipe(run: TrainingRun, own: Sequence[PreparedCase], name: str) -> SiteRecipe:
+    """Return the recipe for as many participants as there are, and tell that of many."""
+    participants = len({case.row.participant for case in own})
+    if participants < MANY or run.recipe_many == run.recipe:
+        return run.recipe
+    recipe = run.recipe_many
+    LOGGER.info(
+        "%s: %d participants, enough for [finetune_many] of the recipe (%d epochs of %d steps)",
+        name, participants, recipe.epochs, recipe.steps_per_epoch,
+    )  # fmt: skip
+    return recipe
 
 
 def _settings(run: TrainingRun) -> dict[str, Any]:
