@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import nibabel as nib
@@ -159,7 +160,18 @@ QUICK = [
     "batch=2",
     "warm_up_steps=1",
 ]
-RUN_IN_ORDER = [("docs/index.md", "docs/reproducibility.md"), ("docs/faq.md",), ("README.md",)]
+RUN_IN_ORDER = [
+    ("docs/index.md", "docs/reproducibility.md"),
+    ("docs/faq.md",),
+    ("README.md",),
+    ("docs/training.md",),
+    ("docs/portability.md",),
+]
+#: Folders that stand for those that a page names in capitals. What names others is not run.
+PLACES = {
+    "BIDS": "bids", "OUT": "results", "RESULTS": "new",
+    "LABELS": "outlines", "MANUAL": "outlines", "REFERENCES": "outlines",
+}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -170,9 +182,9 @@ def test_documented_commands_run(pages: tuple[str, ...], tmp_path: Path) -> None
     write_data(tmp_path)
     done = 0
     for words in (words for page in pages for words in commands(ROOT / page)):
-        if words[0].startswith("BIDS") or words[0] == "/bids":
-            continue
         local = fill_in(words, tmp_path)
+        if not has_inputs(local, tmp_path):
+            continue
         run = subprocess.run(
             [sys.executable, "-m", "bids_flairseg", *local],
             cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -196,11 +208,26 @@ def write_data(folder: Path) -> None:
         path.parent.mkdir(parents=True)
         outline = (np.asarray(image.dataobj) > 150).astype(np.uint8)
         nib.save(nib.Nifti1Image(outline, image.affine), path)
+    (folder / "manual").symlink_to("outlines")
+
+
+def has_inputs(words: list[str], folder: Path) -> bool:
+    """Tell whether a command's dataset and derivatives are there, and all others filled in."""
+    derivatives = words[words.index("-d") + 1 :] if "-d" in words else []
+    inputs = [word.partition("=")[2] for word in takewhile(lambda word: "=" in word, derivatives)]
+    inputs += [] if words[0].startswith("-") else [words[0]]
+    left = [word for word in words if re.search(r"(?:^|=)[A-Z][A-Z0-9_]+$", word)]
+    return not left and all((folder / path).is_dir() for path in inputs)
+
+
+def place(found: re.Match[str]) -> str:
+    return PLACES.get(found[0], found[0])
 
 
 def fill_in(words: list[str], folder: Path) -> list[str]:
     """Put what is there in the place of what a page names, tiny networks and a short training."""
     local = [word.replace("/path/to/", "") for word in words]
+    local = [re.sub(r"(?<![^=])[A-Z]+(?![^/])", place, word) for word in local]
     for word, pattern in (("RUN", "results/logs/*/flairseg.toml"), ("NAME", "results/models/*/")):
         found = [str(path) for path in sorted(folder.glob(pattern)) if "fold" not in path.name]
         local = [found[0] if word in each else each for each in local]
