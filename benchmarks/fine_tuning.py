@@ -26,6 +26,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,26 +203,22 @@ def simulate(chosen: argparse.Namespace) -> list[list[str]]:
     folder = chosen.out / f"{chosen.site}-{bundle_digest(chosen.model)[:8]}"
     shared = {"folder": folder, "cases": cases, "test": test, "model": chosen.model,
               "seed": chosen.seed, "threads": chosen.threads}  # fmt: skip
-    before = run(Plan(train=(), validation=(), layers="", label="before",
-                      recipe=site_recipe(chosen), **shared))["dice"]  # fmt: skip
+    recipe = partial(load_recipe, chosen.recipe, dict(chosen.set), fine_tuning=True)
+    nothing = Plan(train=(), validation=(), layers="", label="before", recipe=recipe(), **shared)
+    before = run(nothing)["dice"]
     rows = [["cases", "before", *chosen.layers]]
     for count in chosen.cases:
         own = [c for c in pool if c.name in take(pool, count=count, seed=chosen.seed)]
-        recipe = site_recipe(chosen, count)
-        train, held = hold_out(own, share=recipe.hold_out, seed=chosen.seed)
+        own_recipe = recipe(participants=count)
+        train, held = hold_out(own, share=own_recipe.hold_out, seed=chosen.seed)
         rows.append([str(count), f"{statistics.mean(before):.3f}"])
         for layers in chosen.layers:
             plan = Plan(train=train, validation=held, layers=layers, label=f"{count}-{layers}",
-                        recipe=recipe, **shared)  # fmt: skip
+                        recipe=own_recipe, **shared)  # fmt: skip
             result = run(plan, allowed=chosen.allowed())
             rows[-1].append(cell(before, result) if result else NOT_RUN)
             print(" | ".join(rows[-1]), flush=True)
     return rows
-
-
-def site_recipe(chosen: argparse.Namespace, participants: int = 0) -> SiteRecipe:
-    """Read the recipe for so many participants."""
-    return load_recipe(chosen.recipe, dict(chosen.set), fine_tuning=True, participants=participants)
 
 
 def make_cases(chosen: argparse.Namespace, folder: Path, names: Sequence[str]) -> None:
@@ -259,7 +256,7 @@ def cell(before: Sequence[float], result: dict[str, Any]) -> str:
 def crossval(chosen: argparse.Namespace) -> list[list[str]]:
     """Cross-validate real scans with each choice of layers, by the command itself."""
     out, rows = chosen.out / bundle_digest(chosen.model)[:8], list[list[str]]()
-    recipe = site_recipe(chosen)
+    recipe = load_recipe(chosen.recipe, dict(chosen.set), fine_tuning=True)
     for layers in chosen.layers:
         name = f"{layers}-{digest([asdict(recipe), chosen.seed])}"
         if not dices(out, name) and (not rows or chosen.allowed()):

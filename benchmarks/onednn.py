@@ -54,19 +54,10 @@ def measure(model: Path, threads: int) -> dict[str, float]:
 
 def run(way: str, chosen: argparse.Namespace) -> dict[str, float]:
     """Measure in a process of its own."""
-    words = [
-        sys.executable,
-        __file__,
-        "--model",
-        chosen.model,
-        "--threads",
-        chosen.threads,
-        "--one",
-    ]
+    words = [sys.executable, __file__, "--one"]
+    words += ["--model", str(chosen.model), "--threads", str(chosen.threads)]
     variables = os.environ | {"TF_ENABLE_ONEDNN_OPTS": WAYS[way]}
-    done = subprocess.run(
-        [str(word) for word in words], env=variables, check=True, capture_output=True, text=True
-    )
+    done = subprocess.run(words, env=variables, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

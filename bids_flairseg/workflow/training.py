@@ -36,13 +36,7 @@ from bids_flairseg.workflow.models import read_models
 from bids_flairseg.workflow.record import Record
 from bids_flairseg.workflow.resume import clean_branches
 from bids_flairseg.workflow.run import dataset_info, session
-from bids_flairseg.workflow.tasks import (
-    TrainingRun,
-    check_synthetic,
-    choose,
-    make_task,
-    open_cases,
-)
+from bids_flairseg.workflow.tasks import TrainingRun, check_synthetic, choose, make_task, open_cases
 from bids_flairseg.workflow.trained import TASK_FILE, is_trained, keep_beside
 from bids_flairseg.workflow.trainer import Task, run_task
 
