@@ -284,7 +284,8 @@ def _add_segmentation(parser: Parser) -> None:
         "--threshold",
         type=values.number(float, 0.0, 1.0),
         metavar="P",
-        help="probability from which a voxel is lesion (default: the model's own)",
+        help="probability from which a voxel is lesion, in lesions of any size (default: the "
+        "model's own, which may have a lower one around large lesions)",
     )
     group.add_argument(
         "--min-lesion-ml",

@@ -24,6 +24,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAM = re.compile(r"^(?:flairseg|\S*flairseg(?::\S+|\.sif))$")
 ELSEWHERE = ("docker", "podman", "apptainer", "singularity", "sbatch", "srun")
 CALL = rf"flairseg |({'|'.join(ELSEWHERE)}) (run|exec) "
+POOL = ["-m", "bids_flairseg.train.pool"]
 MARK = "<!-- not run by the tests: needs "
 #: A page that tells in a table when and how its commands were run.
 LOGGED = "platforms.md"
@@ -50,11 +51,24 @@ def split(line: str) -> list[str]:
     return shlex.split(plain.replace("$(id -u):$(id -g)", "1"), comments=True)
 
 
+def unrolled(code: Iterator[str]) -> Iterator[str]:
+    """Write out the lines of a loop of shell over listed words."""
+    for line in code:
+        loop = re.fullmatch(r"for (\w+) in ([^;$]+); do", line)
+        body = list(takewhile(lambda line: line != "done", code)) if loop else []
+        for word in loop[2].split() if loop else []:
+            yield from (line.replace(f"${loop[1]}", word) for line in body)
+        if not loop:
+            yield line
+
+
 def commands(page: Path) -> Iterator[list[str]]:
-    """Find the arguments of each call of flairseg on a page."""
+    """Find the arguments of each call of flairseg on a page, and how a pool is filled."""
     text = page.read_text(encoding="utf-8")
     for _, code in blocks(text):
-        for line in lines(code):
+        for line in unrolled(lines(code)):
+            if line.startswith(f"python {' '.join(POOL)} "):
+                yield split(line)[1:]
             words = split(line) if re.match(CALL, line) else []
             starts = [n for n, word in enumerate(words) if PROGRAM.match(word)]
             if starts and "[options]" not in words:
@@ -68,6 +82,7 @@ CASES = [
     pytest.param(words, id=f"{page.name}-{' '.join(words)[:70]}")
     for page in PAGES
     for words in commands(page)
+    if words[:2] != POOL
 ]
 
 
@@ -154,7 +169,7 @@ QUICK = [
     "--recipe",
     "quick",
     "--set",
-    "patch=16",
+    "patch=32",
     "epochs=1",
     "steps_per_epoch=2",
     "batch=2",
@@ -167,10 +182,14 @@ RUN_IN_ORDER = [
     ("docs/training.md",),
     ("docs/portability.md",),
 ]
+#: Numbers in the place of those that a page gives.
+COUNTS = {"--train-count": "1", "--repeats": "2", "--count": "2"}
 #: Folders that stand for those that a page names in capitals. What names others is not run.
 PLACES = {
-    "BIDS": "bids", "OUT": "results", "RESULTS": "new",
+    "BIDS": "bids", "OUT": "results", "RESULTS": "new", "POOL": "pool", "LABELMAPS": "labelmaps",
     "LABELS": "outlines", "MANUAL": "outlines", "REFERENCES": "outlines",
+    "IN1": "a", "L1": "a/derivatives/manual", "IN2": "b", "L2": "b/derivatives/manual",
+    "BRATS": "c", "LB": "c/derivatives/manual", "IN2T": "d", "L2T": "d/derivatives/manual",
 }  # fmt: skip
 
 
@@ -186,7 +205,7 @@ def test_documented_commands_run(pages: tuple[str, ...], tmp_path: Path) -> None
         if not has_inputs(local, tmp_path):
             continue
         run = subprocess.run(
-            [sys.executable, "-m", "bids_flairseg", *local],
+            [sys.executable, *([] if "-m" in local else ["-m", "bids_flairseg"]), *local],
             cwd=tmp_path, capture_output=True, text=True, check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
@@ -196,19 +215,33 @@ def test_documented_commands_run(pages: tuple[str, ...], tmp_path: Path) -> None
 
 
 def write_data(folder: Path) -> None:
-    """Write a dataset, outlines of its lesions, and an empty folder of brain masks."""
+    """Write datasets, outlines of their lesions, brain masks for none, and a label map."""
+    from tests.end_to_end.heads import write_dataset
+    from tests.train.conftest import draw_labels
+
+    write_outlined(folder / "bids", folder / "outlines", [0, 1, 2])
+    for number, name in enumerate("abcd"):
+        write_outlined(folder / name, folder / name / "derivatives/manual", [3 + number, 7, 8])
+    write_dataset(folder / "masks", {})
+    (folder / "manual").symlink_to("outlines")
+    (folder / "lst-ai").symlink_to("outlines")
+    (folder / "labelmaps").mkdir()
+    labels = nib.Nifti1Image(draw_labels(), np.eye(4))
+    nib.save(labels, folder / "labelmaps" / "head.nii.gz")
+
+
+def write_outlined(dataset: Path, outlines: Path, turns: list[int]) -> None:
+    """Write a dataset of heads turned by so many times 5 degrees, and their lesions' outlines."""
     from tests.end_to_end.heads import draw_head, write_dataset
 
-    heads = {f"0{number}": draw_head("RAS", 5.0 * number, lesion=True) for number in range(3)}
-    write_dataset(folder / "bids", heads)
-    write_dataset(folder / "masks", {})
-    write_dataset(folder / "outlines", {})
+    heads = {f"{turn:02d}": draw_head("RAS", 5.0 * turn, lesion=True) for turn in turns}
+    write_dataset(dataset, heads)
+    write_dataset(outlines, {})
     for label, image in heads.items():
-        path = folder / f"outlines/sub-{label}/anat/sub-{label}_label-L_mask.nii.gz"
+        path = outlines / f"sub-{label}/anat/sub-{label}_label-L_mask.nii.gz"
         path.parent.mkdir(parents=True)
         outline = (np.asarray(image.dataobj) > 150).astype(np.uint8)
         nib.save(nib.Nifti1Image(outline, image.affine), path)
-    (folder / "manual").symlink_to("outlines")
 
 
 def has_inputs(words: list[str], folder: Path) -> bool:
@@ -216,6 +249,8 @@ def has_inputs(words: list[str], folder: Path) -> bool:
     derivatives = words[words.index("-d") + 1 :] if "-d" in words else []
     inputs = [word.partition("=")[2] for word in takewhile(lambda word: "=" in word, derivatives)]
     inputs += [] if words[0].startswith("-") else [words[0]]
+    if "-m" in words:
+        return True
     left = [word for word in words if re.search(r"(?:^|=)[A-Z][A-Z0-9_]+$", word)]
     return not left and all((folder / path).is_dir() for path in inputs)
 
@@ -227,13 +262,17 @@ def place(found: re.Match[str]) -> str:
 def fill_in(words: list[str], folder: Path) -> list[str]:
     """Put what is there in the place of what a page names, tiny networks and a short training."""
     local = [word.replace("/path/to/", "") for word in words]
-    local = [re.sub(r"(?<![^=])[A-Z]+(?![^/])", place, word) for word in local]
-    for word, pattern in (("RUN", "results/logs/*/flairseg.toml"), ("NAME", "results/models/*/")):
-        found = [str(path) for path in sorted(folder.glob(pattern)) if "fold" not in path.name]
-        local = [found[0] if word in each else each for each in local]
+    local = [re.sub(r"(?<![^=])[A-Z][A-Z0-9]*(?![^/=])", place, word) for word in local]
+    local = [COUNTS.get(local[n - 1], word) for n, word in enumerate(local)]
+    if "-m" in local:
+        return [str(next(folder.glob(word))) if "*" in word else word for word in local]
+    for names, pattern in ((("RUN",), "logs/*/flairseg.toml"), (("NAME", "M_1"), "models/*/")):
+        found = [str(p) for p in sorted(folder.glob(f"results/{pattern}")) if "fold" not in p.name]
+        local = [found[0] if any(name in each for name in names) else each for each in local]
     if "participant" in local and "--config" not in local:
         local += ["--anatomy-model", "bundles/anatomy", "--nprocs", "2"]
-        local += [] if "--model" in local else ["--model", "bundles/lesion"]
+        # A pool has the voxels of the bundled model.
+        local += [] if {"--model", "--synthetic"} & {*local} else ["--model", "bundles/lesion"]
     if "--mode" in local:
         local += [*QUICK, *(["--folds", "2"] if "crossval" in local else [])]
     return local

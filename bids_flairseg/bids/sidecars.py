@@ -48,6 +48,10 @@ class Processing:
         Lesion probability from which a voxel is lesion.
     min_lesion_ml : float
         Smallest lesion kept, in ml.
+    large_ml : float
+        Volume in ml from which a lesion is large.
+    large_threshold : float or None
+        Probability from which a voxel around a large lesion is lesion; None for no other.
     brain_mask : str
         A key of `BRAIN_MASK_METHODS`.
     voxel_size_mm : float
@@ -66,6 +70,8 @@ class Processing:
     anatomy_sha256: str
     threshold: float
     min_lesion_ml: float
+    large_ml: float = 0.0
+    large_threshold: float | None = None
     brain_mask: str = "network"
     voxel_size_mm: float = 1.0
     normalisation: str = "z-score over the brain, zero outside"
@@ -181,10 +187,22 @@ def _mask(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
         **_reference(paths),
         "Sources": [input_uri(paths.scan), output_uri(paths, "probability")],
         "Threshold": processing.threshold,
+        **_large(processing),
         "MinimumLesionVolume": processing.min_lesion_ml,
         "MinimumLesionVolumeUnits": "mL",
         **_models(processing),
         "Warnings": list(processing.warnings),
+    }
+
+
+def _large(processing: Processing) -> dict[str, Any]:
+    """Say how large lesions were outlined, where that is another way."""
+    if processing.large_threshold is None:
+        return {}
+    return {
+        "LargeLesionThreshold": processing.large_threshold,
+        "LargeLesionVolume": processing.large_ml,
+        "LargeLesionVolumeUnits": "mL",
     }
 
 

@@ -34,6 +34,10 @@ class Provenance:
         Lesion probability from which a voxel is lesion.
     min_lesion_ml : float
         Smallest lesion that was kept, in ml.
+    large_ml : float
+        Volume in ml from which a lesion is large.
+    large_threshold : float or None
+        Probability from which a voxel around a large lesion is lesion; None for no other.
     warnings : sequence of str
         Quality hints of the scan.
     """
@@ -42,6 +46,8 @@ class Provenance:
     model_sha256: str
     threshold: float
     min_lesion_ml: float
+    large_ml: float = 0.0
+    large_threshold: float | None = None
     warnings: Sequence[str] = ()
 
 

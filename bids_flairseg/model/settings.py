@@ -19,6 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 # Finer grids than this fill any memory, coarser ones show no lesion.
 _VOXEL_LIMITS_MM = (0.3, 10.0)
 _LARGEST_WINDOW = 512
+_LARGEST_LESION_ML = 2000.0
 
 Record = TypeVar("Record")
 
@@ -70,6 +71,11 @@ class Inference:
     precision : str
         ``auto`` allows bfloat16, for a bundle whose masks it does not change
         (Dice within 0.005); ``float32`` forbids it.
+    large_ml : float
+        Volume in ml from which a lesion is large.
+    large_share : float
+        Share of the threshold from which voxels around a large lesion count, 0 to 1; 1 for
+        the threshold itself.
 
     Raises
     ------
@@ -81,12 +87,21 @@ class Inference:
     window: int = 96
     step: int = 32
     precision: str = "auto"
+    large_ml: float = 0.0
+    large_share: float = 1.0
 
     def __post_init__(self) -> None:
         _check_number("inference.threshold", self.threshold, 0.0, 1.0)
         _check_integer("inference.window", self.window, 1, _LARGEST_WINDOW)
         _check_integer("inference.step", self.step, 1, self.window)
         _check_choice("inference.precision", self.precision, PRECISIONS)
+        _check_number("inference.large_ml", self.large_ml, 0.0, _LARGEST_LESION_ML)
+        _check_number("inference.large_share", self.large_share, 0.0, 1.0)
+
+    @property
+    def large_threshold(self) -> float | None:
+        """Probability from which voxels around a large lesion count; None for no other."""
+        return self.threshold * self.large_share if self.large_share < 1 else None
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,8 @@ def _processing(settings: Settings, warnings: tuple[str, ...]) -> Processing:
         anatomy_sha256=settings.anatomy_sha256,
         threshold=settings.threshold,
         min_lesion_ml=settings.min_lesion_ml,
+        large_ml=settings.large_ml,
+        large_threshold=settings.large_threshold,
         brain_mask=settings.brain,
         voxel_size_mm=settings.voxel_size_mm,
         normalisation=f"{words[settings.normalisation]}, zero outside",

@@ -70,6 +70,8 @@ def _provenance(settings: Settings, warnings: Sequence[str]) -> Provenance:
         model=settings.model,
         model_sha256=settings.model_sha256,
         threshold=settings.threshold,
+        large_ml=settings.large_ml,
+        large_threshold=settings.large_threshold,
         min_lesion_ml=settings.min_lesion_ml,
         warnings=warnings,
     )
@@ -86,14 +88,19 @@ def _measure(
     """Return numbered lesions and regions, (X, Y, Z), and stats, table and warnings for JSON."""
     from bids_flairseg.measure.arrays import voxel_spacing, voxel_volume_ml
     from bids_flairseg.measure.lesions import label_lesions, lesion_table
+    from bids_flairseg.measure.outline import cut
     from bids_flairseg.measure.regions import region_map
     from bids_flairseg.measure.stats import load_hints, scan_stats
 
-    lesions = label_lesions(
-        (probability >= provenance.threshold) & (probability > 0),
-        voxel_ml=voxel_volume_ml(affine),
-        min_ml=provenance.min_lesion_ml,
+    voxel_ml = voxel_volume_ml(affine)
+    mask = cut(
+        probability,
+        provenance.threshold,
+        voxel_ml=voxel_ml,
+        large_ml=provenance.large_ml,
+        large_threshold=provenance.large_threshold,
     )
+    lesions = label_lesions(mask, voxel_ml=voxel_ml, min_ml=provenance.min_lesion_ml)
     warnings = (*provenance.warnings, *load_hints(lesions > 0, brain))
     provenance = replace(provenance, warnings=warnings)
     regions = region_map(classes, voxel_spacing(affine))

@@ -24,6 +24,10 @@ class Settings:
         Lesion probability from which a voxel is lesion.
     min_lesion_ml : float
         Smallest lesion that is kept, in ml.
+    large_ml : float
+        Volume in ml from which a lesion is large.
+    large_threshold : float or None
+        Probability from which a voxel around a large lesion is lesion; None for no other.
     anatomy, anatomy_sha256 : str
         The same of the anatomy bundle.
     brain : str
@@ -47,6 +51,8 @@ class Settings:
     model_sha256: str
     threshold: float
     min_lesion_ml: float
+    large_ml: float = 0.0
+    large_threshold: float | None = None
     anatomy: str = "anatomy"
     anatomy_sha256: str = ""
     brain: str = "network"

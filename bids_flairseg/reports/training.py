@@ -19,7 +19,7 @@ from bids_flairseg.train.job import FitResult, TrainingJob
 from bids_flairseg.train.presets import recipe_keys
 from bids_flairseg.train.result import summarise
 from bids_flairseg.train.store import StoredCase
-from bids_flairseg.train.validation import AFTER, BEFORE, read_kept
+from bids_flairseg.train.validation import AFTER, BEFORE, lesion_mask, read_kept
 
 LOGGER = logging.getLogger(__name__)
 
@@ -151,13 +151,12 @@ def _draw_case(
     """Draw slices of a case before and after, or nothing where its probabilities are gone."""
     columns = []
     before, after = scores
-    threshold = job.bundle_config().inference.threshold
-    stages = ((BEFORE, before, threshold), (AFTER, after, result.config.inference.threshold))
-    for folder, score, level in stages:
+    stages = ((BEFORE, before, job.bundle_config()), (AFTER, after, result.config))
+    for folder, score, config in stages:
         probability = read_kept(job.folder / folder, case.name)
         if score is None or probability is None or probability.shape != case.image.shape:
             continue
-        columns.append((f"{folder}, Dice {score.dice:.2f}", probability >= level))
+        columns.append((f"{folder}, Dice {score.dice:.2f}", lesion_mask(probability, config)))
     if not columns:
         return None
     plain = _scan(case)

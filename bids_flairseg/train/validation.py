@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.measure.agreement import dice
+from bids_flairseg.measure.outline import cut
 from bids_flairseg.model.predict import Apply, predict
 from bids_flairseg.model.settings import BundleConfig
 from bids_flairseg.train.cursor import CaseScore
@@ -99,6 +100,31 @@ def predict_case(
     return probability
 
 
+def lesion_mask(probability: NDArray[np.float32], config: BundleConfig) -> NDArray[np.bool_]:
+    """Cut a prediction as the main job does.
+
+    Parameters
+    ----------
+    probability : ndarray of float32, shape (X, Y, Z)
+        Of lesion, on the grid of the bundle.
+    config : BundleConfig
+        Thresholds and voxel size.
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (X, Y, Z)
+        Lesion.
+    """
+    inference = config.inference
+    return cut(
+        probability,
+        inference.threshold,
+        voxel_ml=config.preprocessing.voxel_size_mm**3 / _ML,
+        large_ml=inference.large_ml,
+        large_threshold=inference.large_threshold,
+    )
+
+
 def read_kept(folder: Path, name: str) -> NDArray[np.float32] | None:
     """Read the probabilities of a case that :func:`score_cases` kept.
 
@@ -185,10 +211,11 @@ def at_threshold(scores: Sequence[CaseScore], threshold: float) -> list[CaseScor
 def _score(case: StoredCase, probability: NDArray[np.float32], config: BundleConfig) -> CaseScore:
     truth = np.asarray(case.target) > 0
     voxel_ml = config.preprocessing.voxel_size_mm**3 / _ML
-    # as in prediction, a voxel at the threshold counts
-    masks = [
-        probability >= np.float32(level) for level in (config.inference.threshold, *THRESHOLDS)
+    levels = (config.inference.threshold, *THRESHOLDS)
+    settings = [
+        replace(config, inference=replace(config.inference, threshold=level)) for level in levels
     ]
+    masks = [lesion_mask(probability, each) for each in settings]
     dices = [dice(mask, truth) for mask in masks]
     volumes = [float(np.count_nonzero(mask)) * voxel_ml for mask in masks]
     return CaseScore(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -185,7 +185,8 @@ def report_settings(segment: SegmentConfig, models: Models) -> Settings:
     segment : SegmentConfig
         Options.
     models : Models
-        Both bundles; the lesion bundle's threshold holds unless the user gave one.
+        Both bundles; the lesion bundle's thresholds hold unless the user gave one, which then
+        holds for lesions of any size.
 
     Returns
     -------
@@ -193,11 +194,15 @@ def report_settings(segment: SegmentConfig, models: Models) -> Settings:
         Those of all scans of the run; what differs between scans is still to be filled in.
     """
     lesion = models.lesion.config
-    threshold = lesion.inference.threshold if segment.threshold is None else segment.threshold
+    inference = lesion.inference
+    if segment.threshold is not None:
+        inference = replace(inference, threshold=segment.threshold, large_share=1.0)
     return Settings(
         model=lesion.name,
         model_sha256=models.lesion.sha256,
-        threshold=threshold,
+        threshold=inference.threshold,
+        large_ml=inference.large_ml,
+        large_threshold=inference.large_threshold,
         min_lesion_ml=segment.min_lesion_ml,
         anatomy=models.anatomy.config.name,
         anatomy_sha256=models.anatomy.sha256,

@@ -44,6 +44,13 @@ def test_types_and_threshold(scan: Scan) -> None:
     assert sidecar(scan, "mask")["Threshold"] == 0.4
 
 
+def test_a_threshold_around_large_lesions_is_told_where_there_is_one(scan: Scan) -> None:
+    assert "LargeLesionThreshold" not in sidecar(scan, "mask")
+    told = sidecar(scan, "mask", replace(PROCESSING, large_ml=10.0, large_threshold=0.2))
+    assert told["LargeLesionThreshold"] == 0.2
+    assert (told["LargeLesionVolume"], told["LargeLesionVolumeUnits"]) == (10.0, "mL")
+
+
 def test_every_source_is_the_flair_or_an_output(scan: Scan) -> None:
     paths = ScanPaths(OUT, scan)
     flair = f"bids:raw:sub-01/ses-A/anat/{scan.flair.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,12 @@ def test_restore_brings_every_voxel_home(flair: Path, tmp_path: Path) -> None:
     assert np.allclose(load_array(str(outputs["probability"])), native / 200, atol=1e-4)
 
 
-def measured(probability: NDArray[np.float32], tmp_path: Path) -> tuple[NDArray[Any], str]:
+SETTINGS = Settings("m", "0" * 64, threshold=0.5, min_lesion_ml=0.001)
+
+
+def measured(
+    probability: NDArray[np.float32], tmp_path: Path, settings: Settings = SETTINGS
+) -> tuple[NDArray[Any], str]:
     """Return the lesions of a probability map in a brain that fills it, and what is told."""
     image = Nifti1Image(probability, np.eye(4))
     ones = save(Nifti1Image(np.ones(probability.shape, np.uint8), np.eye(4)), tmp_path / "ones.nii")
@@ -93,7 +99,7 @@ def measured(probability: NDArray[np.float32], tmp_path: Path) -> tuple[NDArray[
         probability=save(image, tmp_path / "p.nii"),
         brain=ones,
         classes=ones,
-        settings=Settings("m", "0" * 64, threshold=0.5, min_lesion_ml=0.001),
+        settings=settings,
         scan_warnings=["odd sidecar"],
         file_warnings=["no units"],
     )
@@ -109,6 +115,16 @@ def test_measure_cuts_at_the_threshold(tmp_path: Path) -> None:
     assert "odd sidecar" in text
     assert '"lesion_count": "1"' in text
     assert '"warning_count": "2"' in text
+
+
+def test_measure_extends_large_lesions(tmp_path: Path) -> None:
+    probability = np.zeros((12, 12, 12), np.float32)
+    probability[2:6, 2:5, 2:5], probability[2:5, 2:5, 2:5] = 0.3, 0.7
+    probability[9:11, 9, 9], probability[9, 9, 9] = 0.3, 0.7
+    settings = replace(SETTINGS, large_ml=0.02, large_threshold=0.25)
+    lesions, text = measured(probability, tmp_path, settings)
+    assert [np.count_nonzero(lesions == number) for number in (1, 2)] == [36, 1]
+    assert '"lesion_count": "2"' in text
 
 
 def test_a_brain_full_of_lesion_is_doubted(tmp_path: Path) -> None:

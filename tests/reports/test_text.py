@@ -27,6 +27,12 @@ def methods(**changes: object) -> Methods:
     return found
 
 
+def test_methods_tell_how_large_lesions_were_outlined() -> None:
+    assert "10 ml" not in methods().paragraph
+    told = methods(large_ml=10.0, large_threshold=0.2).paragraph
+    assert "Lesions of 10 ml or more were extended to all adjoining voxels of at least 0.2." in told
+
+
 def test_one_lesion_is_one() -> None:
     assert summarise(scan(1)) == (
         "One lesion was found, with a volume of 3.00 ml. It lies in the deep white matter."

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from bids_flairseg.train.job import FitResult, TrainingJob
 
 
-@pytest.fixture(scope="session")
-def head() -> NDArray[np.uint16]:
-    """Label map (64, 72, 64) at 1 mm: scalp, skull, CSF, cortex, white matter, ventricle."""
+def draw_labels() -> NDArray[np.uint16]:
+    """Draw a label map (64, 72, 64), 1 mm: scalp, skull, CSF, cortex, white matter, ventricle."""
     shape = (64, 72, 64)
     grid = np.ogrid[tuple(slice(0, n) for n in shape)]
     centre = [(n - 1) / 2 for n in shape]
@@ -33,6 +32,11 @@ def head() -> NDArray[np.uint16]:
     labels[28:36, 30:42, 8:16] = 16
     labels[14:26, 8:20, 14:24] = 7
     return labels
+
+
+@pytest.fixture(scope="session")
+def head() -> NDArray[np.uint16]:
+    return draw_labels()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bids_flairseg.config import SegmentConfig
 from bids_flairseg.errors import InputError
 from bids_flairseg.model.bundle import bundled
 from bids_flairseg.train.synthesis.labels import CLASSES
-from bids_flairseg.workflow.models import read_models
+from bids_flairseg.workflow.models import read_models, report_settings
 
 
 def changed(folder: Path, name: str, part: str, values: Any) -> Path:
@@ -59,3 +60,13 @@ def test_unfit_bundles_are_refused(
     with pytest.raises(InputError, match=finding) as caught:
         read_models(SegmentConfig(folders["lesion"], folders["anatomy"]))
     assert str(caught.value).startswith(f"{folders[name]}/config.json: expected ")
+
+
+def test_a_threshold_of_the_user_holds_for_lesions_of_any_size(tmp_path: Path) -> None:
+    inference = {"threshold": 0.4, "large_ml": 10.0, "large_share": 0.5}
+    segment = SegmentConfig(changed(tmp_path, "lesion", "inference", inference), bundled("anatomy"))
+    own = report_settings(segment, read_models(segment))
+    assert (own.threshold, own.large_ml, own.large_threshold) == (0.4, 10.0, 0.2)
+    given = replace(segment, threshold=0.3)
+    asked = report_settings(given, read_models(given))
+    assert (asked.threshold, asked.large_threshold) == (0.3, None)
