@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.bids.tables import read_tsv
-from bids_flairseg.model.bundle import bundle_digest, bundled, read_card, read_config
+from bids_flairseg.model.bundle import bundle_fingerprint, bundled, read_card, read_config
 from bids_flairseg.preprocess.normalise import normalise_array
 from bids_flairseg.train.folds import hold_out, take
 from bids_flairseg.train.layers import LAYERS
@@ -200,7 +200,7 @@ def simulate(chosen: argparse.Namespace) -> list[list[str]]:
     names = [f"sub-{n:03d}" for n in range(max(chosen.cases) + chosen.test)]
     make_cases(chosen, cases, names)
     test, pool = tuple(names[: chosen.test]), read_cases(cases, names[chosen.test :])
-    folder = chosen.out / f"{chosen.site}-{bundle_digest(chosen.model)[:8]}"
+    folder = chosen.out / f"{chosen.site}-{bundle_fingerprint(chosen.model)[:8]}"
     shared = {"folder": folder, "cases": cases, "test": test, "model": chosen.model,
               "seed": chosen.seed, "threads": chosen.threads}  # fmt: skip
     recipe = partial(load_recipe, chosen.recipe, dict(chosen.set), fine_tuning=True)
@@ -255,10 +255,11 @@ def cell(before: Sequence[float], result: dict[str, Any]) -> str:
 
 def crossval(chosen: argparse.Namespace) -> list[list[str]]:
     """Cross-validate real scans with each choice of layers, by the command itself."""
-    out, rows = chosen.out / bundle_digest(chosen.model)[:8], list[list[str]]()
-    recipe = load_recipe(chosen.recipe, dict(chosen.set), fine_tuning=True)
+    out, rows = chosen.out / bundle_fingerprint(chosen.model)[:8], list[list[str]]()
+    recipe = partial(load_recipe, chosen.recipe, dict(chosen.set), fine_tuning=True)
+    few, many = (asdict(recipe(participants=count)) for count in (1, 1000))
     for layers in chosen.layers:
-        name = f"{layers}-{digest([asdict(recipe), chosen.seed])}"
+        name = f"{layers}-{digest([few, many, chosen.seed])}"
         if not dices(out, name) and (not rows or chosen.allowed()):
             subprocess.run(crossval_command(chosen, out, layers, name), check=True)
         old, new = dices(out, "base"), dices(out, name)

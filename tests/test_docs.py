@@ -221,7 +221,7 @@ def write_data(folder: Path) -> None:
 
     write_outlined(folder / "bids", folder / "outlines", [0, 1, 2])
     for number, name in enumerate("abcd"):
-        write_outlined(folder / name, folder / name / "derivatives/manual", [3 + number, 7, 8])
+        write_outlined(folder / name, folder / name / "derivatives/manual", [3 + number, 7])
     write_dataset(folder / "masks", {})
     (folder / "manual").symlink_to("outlines")
     (folder / "lst-ai").symlink_to("outlines")

@@ -58,6 +58,8 @@ class Processing:
         Edge of the voxels of the preprocessed image, in mm.
     normalisation : str
         How its intensities were scaled, in words.
+    denoising : str
+        What was done about noise, in words.
     bias_corrected : bool
         N4 was applied.
     warnings : tuple of str
@@ -75,6 +77,7 @@ class Processing:
     brain_mask: str = "network"
     voxel_size_mm: float = 1.0
     normalisation: str = "z-score over the brain, zero outside"
+    denoising: str = "none"
     bias_corrected: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -251,6 +254,7 @@ def _preprocessed(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
         "Sources": _brain_source(paths),
         "InputSkullStripped": processing.brain_mask == "stripped",
         "BiasFieldCorrection": "N4" if processing.bias_corrected else "none",
+        "Denoising": processing.denoising,
         "Normalisation": processing.normalisation,
     }
 

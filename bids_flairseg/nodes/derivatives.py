@@ -16,6 +16,7 @@ from bids_flairseg.nodes.files import load, load_array
 from bids_flairseg.nodes.publish import staged
 from bids_flairseg.preprocess.grid import save_like
 from bids_flairseg.preprocess.image import load_grid
+from bids_flairseg.preprocess.noise import SIGMA
 from bids_flairseg.preprocess.normalise import HIGH, LOW
 from bids_flairseg.reports.records import Figures, ScanReport, Settings, record_from
 
@@ -159,6 +160,10 @@ def _processing(settings: Settings, warnings: tuple[str, ...]) -> Processing:
         brain_mask=settings.brain,
         voxel_size_mm=settings.voxel_size_mm,
         normalisation=f"{words[settings.normalisation]}, zero outside",
+        denoising=f"mixed with {settings.smoothed:.0%} of itself smoothed within the brain "
+        f"(Gaussian, standard deviation {SIGMA:g} voxels)"
+        if settings.smoothed
+        else "none",
         bias_corrected=settings.n4,
         warnings=warnings,
     )

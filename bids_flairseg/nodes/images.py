@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
 from bids_flairseg.nodes.files import load, load_array, save, save_array
@@ -76,20 +77,27 @@ class _PrepareInput(StepInput):
     normalisation = traits.Str(mandatory=True, desc="what the network wants")
 
 
-class Prepare(Step):
-    """Resample to the network's voxels and make intensities comparable."""
+class _PrepareOutput(_ImageOutput):
+    smoothed = traits.Float(desc="share of the smoothed image that was mixed in, 0 to 1")
 
-    input_spec, output_spec = _PrepareInput, _ImageOutput
+
+class Prepare(Step):
+    """Resample to the network's voxels, smooth what is noisy, make intensities comparable."""
+
+    input_spec, output_spec = _PrepareInput, _PrepareOutput
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Do the step, see `Step.work`."""
-        from bids_flairseg.preprocess.grid import resample, restore, voxels
-        from bids_flairseg.preprocess.normalise import normalise
+        from bids_flairseg.preprocess.grid import new_image, resample, restore, voxels
+        from bids_flairseg.preprocess.noise import normalise_noisy
 
         image = resample(load(self.inputs.image), self.inputs.voxel_size_mm)
         brain = restore(load(self.inputs.brain), image)  # linear: the surface stays smooth
-        normalised = normalise(image, voxels(brain) > 0.5, kind=self.inputs.normalisation)
-        return {"image": save(normalised, folder / "image.nii")}
+        data, smoothed = normalise_noisy(
+            voxels(image), voxels(brain) > 0.5, kind=self.inputs.normalisation
+        )
+        normalised = new_image(data, np.asarray(image.affine))
+        return {"image": save(normalised, folder / "image.nii"), "smoothed": smoothed}
 
 
 class _RestoreInput(StepInput):

@@ -153,6 +153,7 @@ class _WriteInput(StepInput):
     inference = traits.Str(mandatory=True, desc="brain or windows")
     device = traits.Str(mandatory=True, desc="where the network ran")
     precision = traits.Str(mandatory=True, desc="how exactly it calculated")
+    smoothed = traits.Float(mandatory=True, desc="share of the smoothed image, 0 to 1")
     versions = traits.Dict(traits.Str, traits.Str)
     fingerprint = traits.Str(mandatory=True)
     probability = File(mandatory=True)
@@ -201,6 +202,7 @@ class Write(Step):
                 inference=inputs.inference,
                 device=inputs.device,
                 precision=inputs.precision,
+                smoothed=inputs.smoothed,
             ),
             fingerprint=inputs.fingerprint,
             versions=dict(inputs.versions),

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError
-from bids_flairseg.preprocess.grid import new_image
 
 KINDS = ("zscore", "robust")
 LOW, HIGH = -6.0, 12.0
 """Limits in units of the tissue's spread, between which ``robust`` clips."""
-
-
-def normalise(image: nib.Nifti1Image, mask: NDArray[np.bool_], *, kind: str) -> nib.Nifti1Image:
-    """Return an image with comparable intensities in the brain and zero outside.
-
-    Parameters
-    ----------
-    image : Nifti1Image
-        FLAIR on any grid.
-    mask : ndarray of bool, shape (X, Y, Z)
-        Brain.
-    kind : str
-        See :func:`normalise_array`.
-
-    Returns
-    -------
-    normalised : Nifti1Image
-        float32 on the same grid.
-    """
-    data = normalise_array(np.asanyarray(image.dataobj, dtype=np.float32), mask, kind=kind)
-    return new_image(data, np.asarray(image.affine))
 
 
 def normalise_array(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.preprocess.grid import new_image, resample, voxel_sizes, voxels
+from bids_flairseg.preprocess.noise import noise_sd
 
 MIN_COVERAGE_MM = 100.0
 """A field of view shorter than this along an axis misses part of an adult brain."""
@@ -38,9 +39,6 @@ _AXES = ("left-right", "front-back", "bottom-top")
 _COARSE_MM = 2.0
 _SMOOTHING_MM = 3.0  # standard deviation; thinner than the folds of the cortex
 _LEAST_SHARE = 1e-3
-# standard deviation of 2b - a - c for independent a, b, c of 1; and of a normal
-# distribution whose median absolute value is 1
-_LAPLACE_SD, _MAD_SD = np.sqrt(6.0), 1 / 0.6745
 
 
 def quality_hints(image: Nifti1Image, mask: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -132,7 +130,7 @@ def _intensities(image: Nifti1Image, mask: NDArray[np.bool_]) -> list[str]:
     level = float(middle - np.percentile(data[::2, ::2, ::2], 0.1))
     if level <= 0:
         return ["The brain is no brighter than its surroundings: is this a FLAIR?"]
-    contrast, noise = float(high - low) / level, _noise(data, mask) / level
+    contrast, noise = float(high - low) / level, noise_sd(data, mask) / level
     structure = _structure(voxels(resample(image, _COARSE_MM)), voxels(inside)) / level
     hints = []
     if structure < MIN_STRUCTURE:
@@ -154,12 +152,3 @@ def _structure(data: NDArray[np.float32], inside: NDArray[np.float32]) -> float:
     smooth = ndimage.gaussian_filter(data * inside, sigma) / share
     low, high = np.percentile(smooth[inside > 0.9], (25, 75))
     return float(high - low)
-
-
-def _noise(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """Estimate the standard deviation of noise from differences along the first axis."""
-    inner = ndimage.binary_erosion(mask)[1:-1]
-    if not inner.any():
-        return 0.0
-    curvature = (2 * data[1:-1] - data[:-2] - data[2:])[inner]
-    return float(np.median(np.abs(curvature)) * _MAD_SD / _LAPLACE_SD)

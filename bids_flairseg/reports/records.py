@@ -41,6 +41,8 @@ class Settings:
         Voxel edge of the network's input.
     normalisation : str
         ``zscore`` or ``robust``.
+    smoothed : float
+        Share of the smoothed image that was mixed into a noisy one, 0 to 1.
     device, precision : str
         Where and how the networks ran, such as ``cpu`` and ``float32``.
     licence : str
@@ -61,6 +63,7 @@ class Settings:
     inference: str = "brain"
     voxel_size_mm: float = 1.0
     normalisation: str = "zscore"
+    smoothed: float = 0.0
     device: str = ""
     precision: str = ""
     licence: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bids_flairseg import __version__
 from bids_flairseg.measure.regions import CORTEX_REACH_MM, VENTRICLE_REACH_MM
@@ -152,7 +152,8 @@ def describe_methods(scans: Sequence[ScanReport]) -> list[Methods]:
         if scan.settings is not None and scan.error is None:
             version = scan.versions.get(_PROGRAM, __version__)
             further = tuple(item for item in scan.versions.items() if item[0] != _PROGRAM)
-            groups.setdefault((scan.settings, version, further), []).append(scan.name)
+            settings = replace(scan.settings, smoothed=float(scan.settings.smoothed > 0))
+            groups.setdefault((settings, version, further), []).append(scan.name)
     return [
         Methods(
             scans=tuple(names),

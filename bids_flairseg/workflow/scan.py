@@ -173,7 +173,7 @@ def init_scan_wf(plan: Plan, scan: Scan) -> Workflow:
         (restore, plot, [("brain", "brain")]),
         (check, write, [("fingerprint", "fingerprint")]),
         (find_brain, write, [("source", "brain_source")]),
-        (prepare, write, [("image", "preprocessed")]),
+        (prepare, write, [("image", "preprocessed"), ("smoothed", "smoothed")]),
         (segment, write, applied),
         (restore, write, found),
         (measure, write, [(name, name) for name in ("lesions", "regions", "measures")]),

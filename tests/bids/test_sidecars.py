@@ -51,6 +51,12 @@ def test_a_threshold_around_large_lesions_is_told_where_there_is_one(scan: Scan)
     assert (told["LargeLesionVolume"], told["LargeLesionVolumeUnits"]) == (10.0, "mL")
 
 
+def test_smoothing_is_told(scan: Scan) -> None:
+    assert sidecar(scan, "preprocessed")["Denoising"] == "none"
+    told = sidecar(scan, "preprocessed", replace(PROCESSING, denoising="smoothed"))
+    assert told["Denoising"] == "smoothed"
+
+
 def test_every_source_is_the_flair_or_an_output(scan: Scan) -> None:
     paths = ScanPaths(OUT, scan)
     flair = f"bids:raw:sub-01/ses-A/anat/{scan.flair.name}"

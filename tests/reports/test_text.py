@@ -33,6 +33,20 @@ def test_methods_tell_how_large_lesions_were_outlined() -> None:
     assert "Lesions of 10 ml or more were extended to all adjoining voxels of at least 0.2." in told
 
 
+def test_methods_tell_of_smoothing_where_there_was_some() -> None:
+    assert "linear interpolation, and intensities" in methods().paragraph
+    told = methods(smoothed=0.4).paragraph
+    assert "those with much noise were mixed, in proportion to it," in told
+
+
+def test_scans_that_were_smoothed_more_or_less_share_a_paragraph() -> None:
+    scans = [
+        ScanReport(name=f"sub-{n}", settings=replace(SETTINGS, smoothed=share))
+        for n, share in enumerate((0.0, 0.3, 1.0))
+    ]
+    assert [each.scans for each in describe_methods(scans)] == [("sub-0",), ("sub-1", "sub-2")]
+
+
 def test_one_lesion_is_one() -> None:
     assert summarise(scan(1)) == (
         "One lesion was found, with a volume of 3.00 ml. It lies in the deep white matter."

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.preprocess.grid import new_image, resample, restore, voxels
-from bids_flairseg.preprocess.normalise import normalise
+from bids_flairseg.preprocess.normalise import normalise_array
 from bids_flairseg.train.cases import CaseInfo, LabelOptions, build_case
 from bids_flairseg.train.store import StoredCase
 
@@ -60,10 +60,11 @@ def make_case(
     prepared = resample(image, 1.0)
     brain_image = new_image(brain.astype(np.uint8), np.asarray(image.affine))
     inside = voxels(restore(brain_image, prepared)) > 0.5
+    scaled = normalise_array(voxels(prepared), inside, kind="robust")
     return build_case(
         CaseInfo(name, name.removeprefix("sub-").split("_")[0], (path,), {"site": "A"}),
         LabelOptions(values=values),
         flair=image,
         brain=brain_image,
-        prepared=normalise(prepared, inside, kind="robust"),
+        prepared=new_image(scaled, np.asarray(prepared.affine)),
     )
