@@ -14,7 +14,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ import pandas as pd
 from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from bids_flairseg.measure.arrays import voxel_volume_ml
+from bids_flairseg.measure.outline import cut
 
 Move = Callable[[NDArray[np.float32], NDArray[np.float64]], Nifti1Image]
 Stain = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -141,14 +144,14 @@ def load(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     return image.get_fdata(dtype=np.float32), np.asarray(image.affine)
 
 
-def write_versions(flairs: list[Path], folder: Path) -> None:
+def write_versions(flairs: list[Path], folder: Path, changes: Sequence[Change]) -> None:
     """Write a BIDS dataset with one acquisition per change."""
     folder.mkdir(parents=True, exist_ok=True)
     description = {"Name": "changed scans", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
     (folder / "dataset_description.json").write_text(json.dumps(description))
     for flair in flairs:
         data, affine = load(flair)
-        for change in CHANGES:
+        for change in changes:
             image = change.move(data, affine) if change.move else Nifti1Image(data, affine)
             voxels = np.asarray(image.dataobj)
             voxels = change.stain(voxels) if change.stain else voxels
@@ -167,23 +170,28 @@ def version(flair: Path, change: Change) -> Path:
     return Path(*parts, "anat", name)
 
 
-def compare(flairs: list[Path], output: Path) -> pd.DataFrame:
+def compare(flairs: list[Path], output: Path, changes: Sequence[Change]) -> pd.DataFrame:
     """Compare the prediction on each version with the moved one on the clean scan."""
     rows = []
     for flair in flairs:
         stem = {
-            c.name: str(output / version(flair, c)).removesuffix("_FLAIR.nii.gz") for c in CHANGES
+            c.name: str(output / version(flair, c)).removesuffix("_FLAIR.nii.gz") for c in changes
         }
         clean, affine = load(Path(f"{stem['clean']}_space-orig_label-L_probseg.nii.gz"))
-        for change in CHANGES[1:]:
+        for change in changes[1:]:
             path = Path(f"{stem[change.name]}_space-orig_label-L_mask.nii.gz")
             if not path.exists():
                 rows.append({"scan": flair.name, "change": change.name})
                 continue
-            level = json.loads(path.with_suffix("").with_suffix(".json").read_text())["Threshold"]
-            mask, _ = load(path)
-            moved = change.move(clean, affine).get_fdata() if change.move else clean
-            expected, found = moved > level, mask > 0
+            told = json.loads(path.with_suffix("").with_suffix(".json").read_text())
+            mask, grid = load(path)
+            moved = change.move(clean, affine).get_fdata(dtype=np.float32) if change.move else clean
+            expected = cut(
+                moved, told["Threshold"], voxel_ml=voxel_volume_ml(grid),
+                large_ml=told.get("LargeLesionVolume", 0.0),
+                large_threshold=told.get("LargeLesionThreshold"),
+            )  # fmt: skip
+            found = mask > 0
             total = np.count_nonzero(expected) + np.count_nonzero(found)
             rows.append({
                 "scan": flair.name, "change": change.name,
@@ -200,16 +208,18 @@ def main() -> None:
     parser.add_argument("bids", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--participants", nargs="+", default=["cs07", "cs19", "cs26"])
+    parser.add_argument("--changes", nargs="+", choices=[c.name for c in CHANGES[1:]])
     chosen = parser.parse_args()
+    changes = [c for c in CHANGES if c.name in ("clean", *(chosen.changes or [c.name]))]
     flairs = sorted(
         path for label in chosen.participants
         for path in chosen.bids.glob(f"sub-{label}/**/*_FLAIR.nii.gz")
     )  # fmt: skip
-    write_versions(flairs, chosen.work / "bids")
+    write_versions(flairs, chosen.work / "bids", changes)
     command = ["-m", "bids_flairseg", str(chosen.work / "bids"), str(chosen.work / "out")]
     options = ["participant", "--skip-bids-validation", "-w", str(chosen.work / "work")]
     subprocess.run([sys.executable, *command, *options], check=False)
-    table = compare(flairs, chosen.work / "out")
+    table = compare(flairs, chosen.work / "out", changes)
     table.to_csv(chosen.work / "robustness.tsv", sep="\t", index=False)
     summary = table.groupby("change", sort=False).agg(
         dice_median=("dice", "median"), dice_min=("dice", "min"),

@@ -84,13 +84,26 @@ def normalise_noisy(
     noise = noise_sd(normalised, mask)
     share = round(float(np.clip((noise - BEARABLE) / (TOO_MUCH - BEARABLE), 0, 1)), 2)
     if share:
-        mixture = data + np.float32(share) * (_smooth_within(data, mask) - data)
+        mixture = data + np.float32(share) * (smooth_within(data, mask) - data)
         normalised = normalise_array(mixture, mask, kind=kind)
     return normalised, share
 
 
-def _smooth_within(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Average with Gaussian weights over the voxels of a mask; zero outside."""
+def smooth_within(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Smooth within a mask.
+
+    Parameters
+    ----------
+    data : ndarray of float32, shape (X, Y, Z)
+        Intensities.
+    mask : ndarray of bool, shape (X, Y, Z)
+        Brain; what is outside has no influence.
+
+    Returns
+    -------
+    smooth : ndarray of float32, shape (X, Y, Z)
+        Mean with the weights of a Gaussian of `SIGMA`; zero outside.
+    """
     weight = ndimage.gaussian_filter(mask.astype(np.float32), SIGMA)
     total = ndimage.gaussian_filter(np.where(mask, data, np.float32(0)), SIGMA)
     return np.divide(total, weight, out=np.zeros_like(total), where=mask)

@@ -25,7 +25,7 @@ from bids_flairseg.train.synthesis.labels import CLASSES
 LOGGER = logging.getLogger(__name__)
 
 # By `benchmarks/large_lesions.py` on held-out heads.
-_LARGE_ML, _LARGE_SHARE = 10.0, 0.5
+_LARGE_ML, _LARGE_SHARE = 10.0, 0.625
 _ATTRIBUTION = (
     "Label maps: SynthSeg, Billot et al. 2023, doi:10.1016/j.media.2023.102789 (Apache-2.0)",
     "Lesion shapes: Open MS data, Lesjak et al. 2017, doi:10.1007/s12021-017-9348-7 (CC-BY-4.0)",
