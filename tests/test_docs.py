@@ -221,7 +221,8 @@ def write_data(folder: Path) -> None:
 
     write_outlined(folder / "bids", folder / "outlines", [0, 1, 2])
     for number, name in enumerate("abcd"):
-        write_outlined(folder / name, folder / name / "derivatives/manual", [3 + number, 7])
+        heads = [3 + 2 * number, 4 + 2 * number]
+        write_outlined(folder / name, folder / name / "derivatives/manual", heads)
     write_dataset(folder / "masks", {})
     (folder / "manual").symlink_to("outlines")
     (folder / "lst-ai").symlink_to("outlines")
