@@ -55,11 +55,12 @@ def unrolled(code: Iterator[str]) -> Iterator[str]:
     """Write out the lines of a loop of shell over listed words."""
     for line in code:
         loop = re.fullmatch(r"for (\w+) in ([^;$]+); do", line)
-        body = list(takewhile(lambda line: line != "done", code)) if loop else []
-        for word in loop[2].split() if loop else []:
-            yield from (line.replace(f"${loop[1]}", word) for line in body)
         if not loop:
             yield line
+            continue
+        body = list(takewhile(lambda line: line != "done", code))
+        for word in loop[2].split():
+            yield from (inner.replace(f"${loop[1]}", word) for inner in body)
 
 
 def commands(page: Path) -> Iterator[list[str]]:
@@ -155,7 +156,7 @@ def test_options_that_the_pages_name_exist() -> None:
 
 
 #: Options of other programs that the pages name.
-OF_OTHERS = {"--bids", "--no-container", "--cleanenv", "--time", "--mem", "--array"}
+OF_OTHERS = {"--bids", "--changes", "--no-container", "--cleanenv", "--time", "--mem", "--array"}
 
 
 def test_the_readme_names_the_outputs_as_they_are() -> None:
