@@ -28,6 +28,8 @@ from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 
 from bids_flairseg.measure.agreement import dice
+from bids_flairseg.measure.arrays import voxel_volume_ml
+from bids_flairseg.measure.outline import cut
 from bids_flairseg.model.bundle import BundleConfig, bundled, check_bundle
 from bids_flairseg.model.predict import predict
 from bids_flairseg.model.runtime import Network, get_model, set_up
@@ -39,7 +41,7 @@ from bids_flairseg.preprocess.brain import (
 )
 from bids_flairseg.preprocess.grid import conform, new_image, resample, restore, voxels
 from bids_flairseg.preprocess.image import load_flair
-from bids_flairseg.preprocess.normalise import normalise
+from bids_flairseg.preprocess.noise import normalise_noisy
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def prepare(flair: Nifti1Image, brain: Nifti1Image, config: BundleConfig) -> Nif
     """Do for a lesion network what the workflow does."""
     image = resample(flair, config.preprocessing.voxel_size_mm)
     inside = voxels(restore(brain, image)) > 0.5
-    return normalise(image, inside, kind=config.preprocessing.normalisation)
+    data, _ = normalise_noisy(voxels(image), inside, kind=config.preprocessing.normalisation)
+    return new_image(data, np.asarray(image.affine))
 
 
 class Clock:
@@ -136,7 +139,12 @@ def apply(network: Network, case: Case, variant: Variant) -> Result:
     if config.preprocessing.brain_only:
         found = clock(voxels(case.image))[..., 0]
         probability = restore(new_image(found, np.asarray(case.image.affine)), case.reference)
-        mask = (voxels(probability) >= config.inference.threshold) & case.inside
+        inference = config.inference
+        mask = case.inside & cut(
+            voxels(probability), inference.threshold,
+            voxel_ml=voxel_volume_ml(np.asarray(case.reference.affine)),
+            large_ml=inference.large_ml, large_threshold=inference.large_threshold,
+        )  # fmt: skip
     else:
         anatomy = find_anatomy(case.image, clock, multiple=config.architecture.multiple)
         brain = brain_mask_from_classes(anatomy.probabilities, anatomy.affine, case.reference)

@@ -31,7 +31,8 @@ IDENTITY_COLUMNS: Mapping[str, Mapping[str, str]] = {
 #: What a column of participants.tsv gets when the scans have one of that name.
 SUFFIX = "_participants"
 # Settings that have to be the same for numbers to be comparable.
-_SETTINGS = ("model", "model_sha256", "threshold", "min_lesion_ml")
+_THRESHOLDS = ("threshold", "large_lesion_threshold")
+_SETTINGS = ("model", "model_sha256", *_THRESHOLDS, "large_lesion_ml", "min_lesion_ml")
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _mixtures(scans: Sequence[ScanResult]) -> list[Problem]:
         )
         problems.append(Problem("mixed", text))
     for setting in _SETTINGS:
-        if folds and setting == "threshold":
+        if folds and setting in _THRESHOLDS:
             continue  # each fold of a cross-validation chooses its own
         reading = {"model": model_of, "model_sha256": weights_of}.get(setting)
         counts = Counter(

@@ -19,7 +19,7 @@ def cut(
 ) -> BoolArray:
     """Cut probabilities at a threshold, and at a lower one around large lesions.
 
-    Tumours with oedema and confluent lesions fade out over centimetres, and are cut short by
+    That is hysteresis thresholding (Canny 1986) whose seeds are large. Tumours with oedema and confluent lesions fade out over centimetres, and are cut short by
     the threshold that suits small lesions.
 
     Parameters
@@ -33,8 +33,8 @@ def cut(
     large_ml : float
         From this volume on, at `threshold`, a lesion is large.
     large_threshold : float or None
-        From which the voxels count that hang together (26-connected) with a large lesion; None
-        for `threshold`.
+        From which the voxels count that hang together (26-connected) with a large lesion, small
+        lesions among them; None for `threshold`.
 
     Returns
     -------
@@ -48,17 +48,20 @@ def cut(
     array([[[1, 1, 1, 1, 0, 0, 1]]])
     """
     mask: BoolArray = (probability >= threshold) & (probability > 0)
-    if large_threshold is None or np.count_nonzero(mask) * voxel_ml < large_ml:
+    if large_threshold is None or np.count_nonzero(mask) * voxel_ml < large_ml * (1 - 1e-6):
         return mask
     wide: BoolArray = (probability >= large_threshold) & (probability > 0)
     box = bounding_box(wide)
     if box is None:
         return mask
     lesions, volumes = _parts(mask[box])
-    large = (volumes * voxel_ml >= large_ml) & (np.arange(volumes.size) > 0)
+    # as in `label_lesions`, whatever the rounding of the product
+    large = volumes * voxel_ml >= large_ml * (1 - 1e-6)
+    large[0] = False
     surroundings, _ = _parts(wide[box])
     reached = np.zeros(int(surroundings.max()) + 1, bool)
     reached[surroundings[large[lesions]]] = True
+    reached[0] = False
     mask[box] |= reached[surroundings]
     return mask
 

@@ -76,6 +76,8 @@ class ScanStats:
     lesion_load_percent: float | None
     voxel_volume_mm3: float
     threshold: float
+    large_lesion_threshold: float | None
+    large_lesion_ml: float | None
     min_lesion_ml: float
     model: str
     model_sha256: str
@@ -135,6 +137,8 @@ def scan_stats(
         lesion_load_percent=100.0 * lesion_ml / brain_ml if brain_ml else None,
         voxel_volume_mm3=voxel_ml * 1000.0,
         threshold=provenance.threshold,
+        large_lesion_threshold=provenance.large_threshold,
+        large_lesion_ml=None if provenance.large_threshold is None else provenance.large_ml,
         min_lesion_ml=provenance.min_lesion_ml,
         model=provenance.model,
         model_sha256=provenance.model_sha256,

@@ -74,7 +74,7 @@ class Inference:
     large_ml : float
         Volume in ml from which a lesion is large.
     large_share : float
-        Share of the threshold from which voxels around a large lesion count, 0 to 1; 1 for
+        Share of the threshold from which voxels around a large lesion count, 0.1 to 1; 1 for
         the threshold itself.
 
     Raises
@@ -96,12 +96,15 @@ class Inference:
         _check_integer("inference.step", self.step, 1, self.window)
         _check_choice("inference.precision", self.precision, PRECISIONS)
         _check_number("inference.large_ml", self.large_ml, 0.0, _LARGEST_LESION_ML)
-        _check_number("inference.large_share", self.large_share, 0.0, 1.0)
+        _check_number("inference.large_share", self.large_share, 0.1, 1.0)
 
     @property
     def large_threshold(self) -> float | None:
-        """Probability from which voxels around a large lesion count; None for no other."""
-        return self.threshold * self.large_share if self.large_share < 1 else None
+        """Probability from which voxels around a large lesion count, None for no other.
+
+        Two decimals, as thresholds have them.
+        """
+        return round(self.threshold * self.large_share, 2) if self.large_share < 1 else None
 
 
 @dataclass(frozen=True)

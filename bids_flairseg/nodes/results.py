@@ -37,7 +37,7 @@ class _MeasureOutput(TraitedSpec):
 
 
 class Measure(Step):
-    """Cut the probability at the threshold and measure the lesions."""
+    """Cut the probability at the model's thresholds and measure the lesions."""
 
     input_spec, output_spec = _MeasureInput, _MeasureOutput
 

@@ -196,7 +196,7 @@ def report_settings(segment: SegmentConfig, models: Models) -> Settings:
     lesion = models.lesion.config
     inference = lesion.inference
     if segment.threshold is not None:
-        inference = replace(inference, threshold=segment.threshold, large_share=1.0)
+        inference = replace(inference, threshold=segment.threshold, large_ml=0.0, large_share=1.0)
     return Settings(
         model=lesion.name,
         model_sha256=models.lesion.sha256,

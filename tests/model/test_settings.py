@@ -69,7 +69,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("inference.window", 1 << 20, "window: expected a whole number from 1 to 512"),
         ("inference.step", 0, "step: expected a whole number"),
         ("inference.step", 17, "step: expected a whole number from 1 to 16"),
-        ("inference.large_share", 2.0, "large_share: expected a number from 0 to 1"),
+        ("inference.large_share", 2.0, "large_share: expected a number from 0.1 to 1"),
         ("inference.large_ml", -1.0, "large_ml: expected a number from 0"),
         ("inference.precision", "float8", "expected one of auto, float32"),
         ("architecture", {}, "architecture: expected the fields"),

@@ -86,6 +86,25 @@ def test_restore_brings_every_voxel_home(flair: Path, tmp_path: Path) -> None:
     assert np.allclose(load_array(str(outputs["probability"])), native / 200, atol=1e-4)
 
 
+def test_prepare_smooths_what_is_noisy(flair: Path, tmp_path: Path) -> None:
+    image = load(str(run(Check(flair=str(flair), settings=""), tmp_path)["image"]))
+    data = np.asarray(image.dataobj)
+    mask = data > 60
+    shares = []
+    for sd in (0.0, 40.0):
+        noisy = data + np.random.default_rng(0).normal(0, sd, data.shape).astype(np.float32)
+        step = Prepare(
+            image=save(Nifti1Image(noisy.astype(np.float32), image.affine), tmp_path / "noisy.nii"),
+            brain=save(Nifti1Image(mask.astype(np.uint8), image.affine), tmp_path / "mask.nii"),
+            voxel_size_mm=float(nib.affines.voxel_sizes(image.affine)[0]),
+            normalisation="robust",
+        )
+        folder = tmp_path / f"{sd}"
+        folder.mkdir()
+        shares.append(run(step, folder)["smoothed"])
+    assert shares == [0.0, 1.0]
+
+
 SETTINGS = Settings("m", "0" * 64, threshold=0.5, min_lesion_ml=0.001)
 
 

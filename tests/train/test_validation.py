@@ -1,0 +1,44 @@
+"""Held-out cases are cut and scored as the main job does it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bids_flairseg.measure.agreement import dice
+from bids_flairseg.measure.outline import cut
+from bids_flairseg.train.scores import THRESHOLDS
+from bids_flairseg.train.validation import lesion_mask, read_kept, score_cases
+from tests.train.blobs import TINY_CONFIG, ball_case
+
+INFERENCE = replace(TINY_CONFIG.inference, threshold=0.35, large_ml=0.05, large_share=0.625)
+CONFIG = replace(TINY_CONFIG, inference=INFERENCE)
+
+
+def fading(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Stand for a network that is less sure of what is darker."""
+    return np.clip(batch / 4, 0, 1)
+
+
+def test_large_lesions_are_cut_by_their_own_threshold() -> None:
+    probability = fading(np.asarray(ball_case(1).image, np.float32))
+    expected = cut(probability, 0.35, voxel_ml=0.001, large_ml=0.05, large_threshold=0.22)
+    mask = lesion_mask(probability, CONFIG)
+    assert (mask == expected).all()
+    assert mask.sum() > (probability >= 0.35).sum()
+
+
+def test_every_score_follows_the_rule(tmp_path: Path) -> None:
+    case = ball_case(1)
+    (score,) = score_cases(fading, [case], CONFIG, keep=tmp_path)
+    probability = fading(np.asarray(case.image, np.float32))
+    for level, found in zip(THRESHOLDS, score.curve, strict=True):
+        config = replace(CONFIG, inference=replace(INFERENCE, threshold=level))
+        assert found == pytest.approx(dice(lesion_mask(probability, config), case.target > 0))
+    kept = read_kept(tmp_path, case.name)
+    assert kept is not None
+    assert lesion_mask(kept, CONFIG).sum() / 1000 == pytest.approx(score.predicted_ml)
