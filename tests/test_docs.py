@@ -203,8 +203,9 @@ def test_documented_commands_run(pages: tuple[str, ...], tmp_path: Path) -> None
     done = 0
     for words in (words for page in pages for words in commands(ROOT / page)):
         local = fill_in(words, tmp_path)
-        if not has_inputs(local, tmp_path):
+        if local[0] == "/bids":  # a container's; the same without one is on the page as well
             continue
+        assert has_inputs(local, tmp_path), local
         run = subprocess.run(
             [sys.executable, *([] if "-m" in local else ["-m", "bids_flairseg"]), *local],
             cwd=tmp_path, capture_output=True, text=True, check=False,

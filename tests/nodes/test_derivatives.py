@@ -87,6 +87,13 @@ def test_the_scale_of_intensities_is_told_in_words(
     assert words in sidecar["Normalisation"]
 
 
+def test_denoising_is_told_in_words(paths: ScanPaths, found: Found) -> None:
+    for share, words in ((0.0, "none"), (0.4, "mixed with 40% of itself smoothed")):
+        settings = dataclasses.replace(SETTINGS, smoothed=share)
+        write_scan(paths, found, settings, fingerprint="abc", versions={})
+        assert words in json.loads(sidecar_path(paths.preprocessed).read_text())["Denoising"]
+
+
 def test_outputs_may_move(paths: ScanPaths, found: Found, tmp_path: Path) -> None:
     write(paths, found)
     moved = paths.output_dir.rename(tmp_path / "elsewhere")
