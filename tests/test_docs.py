@@ -135,6 +135,18 @@ def test_scripts_modules_and_targets_that_are_named_exist(page: Path) -> None:
         assert (ROOT / script).is_file(), script
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_scripts_and_modules_take_the_options_that_the_pages_give(page: Path) -> None:
+    for _, code in blocks(page.read_text(encoding="utf-8")):
+        for line in lines(code):
+            called = re.search(r"python (?:(\S+\.py)|-m (bids_flairseg[\w.]*))(.*)", line)
+            if called:
+                path = Path(called[1] or called[2].replace(".", "/") + ".py")
+                source = (ROOT / path).read_text(encoding="utf-8")
+                for option in re.findall(r"(?<!\S)(--[a-z-]+)", called[3]):
+                    assert f'"{option}"' in source, (path, option)
+
+
 def test_the_map_of_the_code_names_what_there_is() -> None:
     text = (ROOT / "docs" / "code.md").read_text(encoding="utf-8")
     names = [name.split(".") for name in re.findall(r"`(\w+(?:\.\w+)+)`", text)]

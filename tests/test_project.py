@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
+
 import bids_flairseg
 from tests.conftest import ROOT
 
@@ -74,6 +76,40 @@ def test_every_declared_package_is_imported() -> None:
     }
     declared = {normal(re.split(r"[<>=!\[; ]", text)[0]) for text in PROJECT["dependencies"]}
     assert declared - used - indirect == set()
+
+
+SCRIPTS = [
+    path
+    for folder in ("benchmarks", ".ci", "platforms")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def defined(path: Path) -> set[str]:
+    """Name what a module defines or imports at its top level."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_import_what_there_is(script: Path) -> None:
+    for node in ast.walk(ast.parse(script.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+            continue
+        path = ROOT.joinpath(*node.module.split("."))
+        if path.relative_to(ROOT).parts[0] not in ("bids_flairseg", "tests"):
+            continue
+        sources = (path.with_suffix(".py"), path / "__init__.py")
+        known = {name for source in sources if source.is_file() for name in defined(source)}
+        known |= {other.stem for other in path.glob("*")}
+        assert {alias.name for alias in node.names} <= known, f"{script.name}: {node.module}"
 
 
 def test_every_dependency_has_a_lower_bound() -> None:

@@ -19,8 +19,8 @@ def cut(
 ) -> BoolArray:
     """Cut probabilities at a threshold, and at a lower one around large lesions.
 
-    That is hysteresis thresholding (Canny 1986) whose seeds are large. Tumours with oedema and confluent lesions fade out over centimetres, and are cut short by
-    the threshold that suits small lesions.
+    That is hysteresis thresholding (Canny 1986) whose seeds are large: tumours with oedema and
+    strokes fade out over centimetres, and are cut short by the threshold that suits small lesions.
 
     Parameters
     ----------
