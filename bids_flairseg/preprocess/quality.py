@@ -2,7 +2,7 @@
 
 The thresholds lie well outside of what ten unremarkable scans of the test data
 show: brains of 1.1 to 1.5 litres, an interquartile range of 0.15 to 0.23 and noise
-of 0.03 to 0.08 times the median of the brain.
+of 0.04 to 0.08 times the median of the brain.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def lesion_example(
     Returns
     -------
     image : ndarray of float16, shape (X, Y, Z)
-        Normalised as in the main job, zero outside the brain.
+        Normalised as in the main job, but never smoothed; zero outside the brain.
     target : ndarray of uint8, shape (X, Y, Z)
         1 in lesions, as a rater would outline them: see the module ``outline``.
     """
