@@ -25,6 +25,8 @@ PROGRAM = re.compile(r"^(?:flairseg|\S*flairseg(?::\S+|\.sif))$")
 ELSEWHERE = ("docker", "podman", "apptainer", "singularity", "sbatch", "srun")
 CALL = rf"flairseg |({'|'.join(ELSEWHERE)}) (run|exec) "
 POOL = ["-m", "bids_flairseg.train.pool"]
+#: What takes a container, a cluster, or hours.
+NOT_RUN = rf"{'|'.join(ELSEWHERE)}|#SBATCH|.*python (benchmarks/|-m bids_flairseg.train.(pre|exp))"
 MARK = "<!-- not run by the tests: needs "
 #: A page that tells in a table when and how its commands were run.
 LOGGED = "platforms.md"
@@ -33,11 +35,11 @@ INLINE = re.compile(r"`((?:flairseg )?\S+ \S+ (?:participant|group)(?: [^`]*)?)`
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
     """Find code, indented or fenced, with the line before it."""
-    pattern = r"(?:^|\n)([^\n]*)\n(?:\s*\n)*(```[^\n]*\n(.*?)```|(?:(?: {4}[^\n]*|\s*)\n)+)"
+    pattern = r"(?:^|\n)(?:[^\n]*)\n(?:\s*\n)*(```[^\n]*\n(.*?)```|(?:(?: {4}[^\n]*|\s*)\n)+)"
     for found in re.finditer(pattern, text + "\n", re.DOTALL):
-        code = found[3] or found[2]
+        code = found[2] or found[1]
         if code.strip():
-            yield found[1], code
+            yield text[: found.start(1)].rstrip().rpartition("\n")[2], code
 
 
 def lines(code: str) -> Iterator[str]:
@@ -118,7 +120,7 @@ def test_what_needs_a_container_or_a_cluster_is_marked(page: Path) -> None:
     if page.name == LOGGED:
         return
     for before, code in blocks(page.read_text(encoding="utf-8")):
-        needed = [line for line in lines(code) if line.startswith((*ELSEWHERE, "#SBATCH"))]
+        needed = [line for line in lines(code) if re.match(NOT_RUN, line)]
         assert not needed or before.startswith(MARK), needed
 
 
