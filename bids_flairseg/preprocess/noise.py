@@ -11,9 +11,9 @@ from bids_flairseg.preprocess.normalise import normalise_array
 SIGMA = 0.6
 """Standard deviation of the Gaussian that takes noise out, in voxels."""
 NOISE_LOW, NOISE_HIGH = 0.5, 0.65
-"""Noise in an image, normalised as ``robust`` does it, up to which it stays as it is, and from
-which it is smoothed; in between it is mixed with the smoothed one. Unremarkable scans have 0.2
-(2D) to 0.5 (3D)."""
+"""Noise in a normalised image up to which it stays as it is, and from which it is smoothed;
+in between it is mixed with the smoothed one. Unremarkable scans have 0.2 (2D) to 0.5 (3D) when
+normalised as ``robust`` does it; ``zscore``, whose unit is wider, smooths later."""
 # Of a normal distribution: its standard deviation over its median absolute deviation, and
 # that of the second difference of independent values over theirs.
 _MAD_SD, _LAPLACE_SD = 1.4826, 6**0.5
@@ -82,7 +82,7 @@ def normalise_noisy(
         If the mask is empty, the brain has one intensity only, or the kind is unknown.
     """
     normalised = normalise_array(data, mask, kind=kind)
-    noise = noise_sd(normalise_array(data, mask, kind="robust"), mask)
+    noise = noise_sd(normalised, mask)
     share = round(float(np.clip((noise - NOISE_LOW) / (NOISE_HIGH - NOISE_LOW), 0, 1)), 2)
     if share:
         mixture = data + np.float32(share) * (smooth_within(data, mask) - data)
