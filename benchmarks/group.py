@@ -7,6 +7,7 @@ of the scans alone, with small reference masks, and the same again, when all pai
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import shutil
@@ -119,11 +120,14 @@ _CALL = (
 
 def main() -> None:
     """Print one row per count."""
-    root = Path(sys.argv[1]).absolute()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("scans", type=int, nargs="*", default=[100, 1000, 10000])
+    chosen = parser.parse_args()
     print("| scans | numbers alone | with references | again | page |")
     print("|---|---|---|---|---|")
-    for scans in [int(text) for text in sys.argv[2:]] or [100, 1000, 10000]:
-        folder = root / str(scans)
+    for scans in chosen.scans:
+        folder = chosen.folder.absolute() / str(scans)
         shutil.rmtree(folder, ignore_errors=True)
         simulate(folder, scans)
         manual = ["-d", f"manual={folder / 'manual'}"]

@@ -16,13 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from bids_flairseg.measure.agreement import dice
-from bids_flairseg.model.bundle import load_bundle
+from bids_flairseg.model.bundle import bundled, load_bundle
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.settings import BundleConfig
 from bids_flairseg.train.scores import ask
 from bids_flairseg.train.validation import lesion_mask
 
-BUNDLE = Path(__file__).parents[1] / "bids_flairseg/model/bundles/lesion"
 SHARES = (1.0, 0.75, 0.625, 0.5, 0.375)
 FROM_ML = (5.0, 10.0, 20.0)
 
@@ -44,7 +43,7 @@ def main() -> None:
     """Print one table for each pool, and one for all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pools", type=Path, nargs="+")
-    parser.add_argument("--model", type=Path, default=BUNDLE)
+    parser.add_argument("--model", type=Path, default=bundled("lesion"))
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     set_up(chosen.threads, "cpu")

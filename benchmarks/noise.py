@@ -1,7 +1,7 @@
 """What noise costs the lesion network, and what smoothing brings back, on synthetic heads.
 
-python -m bids_flairseg.train.pool lesion POOL --heads LABELMAPS --count 20
-python benchmarks/noise.py POOL [POOL ...] [--heads 10]
+    python -m bids_flairseg.train.pool lesion POOL --heads LABELMAPS --count 20
+    python benchmarks/noise.py POOL [POOL ...] [--heads 10]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.measure.agreement import dice
-from bids_flairseg.model.bundle import load_bundle
+from bids_flairseg.model.bundle import bundled, load_bundle
 from bids_flairseg.model.predict import mirrored, predict
 from bids_flairseg.model.runtime import applied, set_up
 from bids_flairseg.preprocess.noise import noise_sd, normalise_noisy, smooth_within
@@ -23,7 +23,6 @@ from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.store import NOT_ZERO
 from bids_flairseg.train.validation import lesion_mask
 
-BUNDLE = Path(__file__).parents[1] / "bids_flairseg/model/bundles/lesion"
 SHARES = (0.0, 0.03, 0.05, 0.08, 0.12)
 LEAST_VOXELS = 2000
 TREATMENTS = ("as it is", "by the rule", "always smoothed")
@@ -61,7 +60,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     set_up(chosen.threads, "cpu")
-    bundle = load_bundle(BUNDLE)
+    bundle = load_bundle(bundled("lesion"))
     segment = partial(predict, mirrored(applied(bundle.model)), config=bundle.config)
     paths = [path for pool in chosen.pools for path in sorted(pool.glob("example-*.npy"))]
     rows: list[NDArray[np.float64]] = []
