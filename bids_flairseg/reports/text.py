@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from bids_flairseg import __version__
 from bids_flairseg.measure.regions import CORTEX_REACH_MM, VENTRICLE_REACH_MM
+from bids_flairseg.preprocess.noise import SIGMA
 from bids_flairseg.reports.page import environment
 from bids_flairseg.reports.records import ScanReport, Settings
 
@@ -178,6 +179,7 @@ def _paragraph(settings: Settings, version: str, versions: Mapping[str, str]) ->
             tools=_TOOLS,
             ventricle_reach_mm=VENTRICLE_REACH_MM,
             cortex_reach_mm=CORTEX_REACH_MM,
+            smoothing_voxels=SIGMA,
         )
     )
     return " ".join(text.split())
