@@ -108,7 +108,13 @@ class Keep(keras.callbacks.Callback):
         self.last = time.monotonic()
 
 
-def compiled(recipe: Recipe, steps: int, *, second_stage: bool = False) -> keras.Model:
+def compiled(
+    recipe: Recipe,
+    steps: int,
+    *,
+    second_stage: bool = False,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
+) -> keras.Model:
     """Build and compile the network of a recipe.
 
     Parameters
@@ -120,6 +126,8 @@ def compiled(recipe: Recipe, steps: int, *, second_stage: bool = False) -> keras
     second_stage : bool
         Normalise by the averages of the first stage, as in use, instead of by the
         example at hand: with few examples a step both differ.
+    schedule : LearningRateSchedule or None
+        Of the learning rate; None takes a warm-up and a half cosine.
 
     Returns
     -------
@@ -132,12 +140,12 @@ def compiled(recipe: Recipe, steps: int, *, second_stage: bool = False) -> keras
         if second_stage and isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     warm = recipe.warm_up_steps
-    rate = keras.optimizers.schedules.CosineDecay(
+    schedule = schedule or keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 20, steps - warm, alpha=0.005,
         warmup_target=recipe.learning_rate, warmup_steps=warm,
     )  # fmt: skip
     optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=recipe.weight_decay, clipnorm=1.0, use_ema=True,
+        schedule, weight_decay=recipe.weight_decay, clipnorm=1.0, use_ema=True,
         ema_momentum=recipe.ema,
     )  # fmt: skip
     loss = careful_loss if recipe.network.classes == 1 else class_loss

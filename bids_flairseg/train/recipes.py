@@ -113,15 +113,15 @@ def _fit(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
 
 
 _ANATOMY = UNetConfig(
-    encoder=(Stage(16, 16, 32), Stage(32, 32, 48), Stage(48, 48, 64), Stage(64, 64, 96)),
-    decoder=(Stage(96, 96, 64), Stage(64, 64, 48), Stage(48, 48, 32), Stage(32, 32, 16)),
+    encoder=(Stage(16, 16, 32), Stage(32, 32, 64), Stage(64, 64, 96), Stage(96, 96, 128)),
+    decoder=(Stage(128, 128, 96), Stage(96, 96, 64), Stage(64, 64, 32), Stage(32, 32, 16)),
     classes=7, residual=False, head=(16,), head_kernel=3, head_activation="linear",
 )  # fmt: skip
 
 _LESION = UNetConfig(
-    encoder=(Stage(32, 32, 48), Stage(48, 48, 64), Stage(64, 64, 96), Stage(96, 96, 128)),
-    decoder=(Stage(128, 128, 96), Stage(96, 96, 64), Stage(64, 64, 48), Stage(48, 48, 32)),
-    residual=False, patch=2, head=(8,), head_kernel=3, head_activation="linear",
+    encoder=(Stage(16, 16, 32), Stage(32, 32, 64), Stage(64, 64, 128), Stage(128, 128, 192)),
+    decoder=(Stage(192, 192, 128), Stage(128, 128, 96), Stage(96, 64, 48), Stage(48, 32, 16)),
+    residual=False, head=(16,), head_kernel=3, head_activation="linear",
 )  # fmt: skip
 
 RECIPES = {

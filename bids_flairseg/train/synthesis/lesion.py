@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_flairseg.preprocess.normalise import normalise_array
+from bids_flairseg.preprocess.noise import normalise_noisy
 from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis import shapes as sh
@@ -119,7 +119,7 @@ def lesion_example(
     Returns
     -------
     image : ndarray of float16, shape (X, Y, Z)
-        Normalised as in the main job, but never smoothed; zero outside the brain.
+        Normalised, and smoothed where it is noisy, as in the main job; zero outside the brain.
     target : ndarray of uint8, shape (X, Y, Z)
         1 in lesions, as a rater would outline them: see the module ``outline``.
     """
@@ -139,7 +139,7 @@ def lesion_example(
         envelope &= _field_of_view(rng, shape)
     image[~envelope] = 0
     inside = envelope & (image > 0)
-    normalised = normalise_array(image, inside, kind=NORMALISATION)
+    normalised, _ = normalise_noisy(image, inside, kind=NORMALISATION)
     unit = _middle_half(image[inside]) / max(_middle_half(normalised[inside]), 1e-6)
     outlined = visible(normalised, rated(target, core, change / unit) & inside)
     return normalised.astype(np.float16), outlined.astype(np.uint8)

@@ -25,6 +25,7 @@ _NOT_CORTEX = lb.table({lb.WHITE + lb.DEEP_GREY + _INFRATENTORIAL: 1})
 _CORTEX = lb.table({lb.CORTEX: 1})
 _VENTRICLES = lb.table({(4, 5, 43, 44): 1})
 _LOW = lb.table({_INFRATENTORIAL: 1})
+_BRAIN = lb.table({lb.BRAIN: 1})  # without CSF, which reaches down the spinal canal
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ class Places:
         places : Places
             60 MB for an adult.
         """
-        brain = (labels > 0) & (labels < lb.OUTSIDE_FROM)
-        box = ndimage.find_objects(brain.astype(np.int8))[0]
+        box = ndimage.find_objects(_BRAIN[labels])[0]
         return cls.of(labels[tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)])
 
 
@@ -156,9 +156,7 @@ class LesionShapes:
         mask = self.masks[int(rng.integers(len(self.masks)))]
         if rng.random() < 0.5:
             mask = mask[::-1]
-        inside = np.argwhere(
-            (places.labels[::3, ::3, ::3] > 0) & (places.labels[::3, ::3, ::3] < 500)
-        )
+        inside = np.argwhere(_BRAIN[places.labels[::3, ::3, ::3]] > 0)
         low, high = inside.min(0) * 3, inside.max(0) * 3
         index = []
         for axis in range(3):

@@ -1,0 +1,215 @@
+"""Heads and lesions in the memory of the device, lesions arriving while it trains."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import queue
+from collections.abc import Sequence
+from functools import partial
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from bids_flairseg.train.online.anatomy import anatomy_example
+from bids_flairseg.train.online.heads import Head, draw_map, pack_head, pad
+from bids_flairseg.train.online.lesion import lesion_example
+from bids_flairseg.train.synthesis.labels import read_labels
+from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
+from bids_flairseg.train.synthesis.space import Shape
+
+LOGGER = logging.getLogger(__name__)
+
+_AHEAD = 64
+
+
+class AnatomySupply:
+    """Whole heads, drawn anew for each step.
+
+    Parameters
+    ----------
+    heads : sequence of Path
+        Label maps.
+    """
+
+    def __init__(self, heads: Sequence[Path]) -> None:
+        with multiprocessing.get_context("spawn").Pool() as workers:
+            packed = workers.map(_read_whole, heads)
+        shape = _common([head.words.shape for head in packed])
+        self._heads = _stack(packed, shape)
+        self._classes = jnp.asarray(np.stack([pad(head.classes, shape) for head in packed]))
+
+    def draw(self, seed: int, step: int, batch: int) -> tuple[Array, Array]:
+        """Return the examples of a step: (N, X, Y, Z, 1) float32 and uint8."""
+        rng = np.random.default_rng((seed, step))
+        examples = []
+        for _ in range(batch):
+            head = int(rng.integers(len(self._classes)))
+            examples.append(_draw_anatomy(_key(rng), head, *self._heads, self._classes))
+        return _batch(examples)
+
+    def stop(self) -> None:
+        """Nothing runs beside this."""
+
+
+class LesionSupply:
+    """Brains with lesions that other processes draw meanwhile.
+
+    Parameters
+    ----------
+    heads : sequence of Path
+        Label maps.
+    shapes : Path or None
+        Folder of real lesion masks.
+    seed : int
+        Of the lesions.
+    workers : int
+        Processes.
+    room : int
+        Lesion maps that are kept; from then on the oldest ones give way.
+    """
+
+    def __init__(
+        self, heads: Sequence[Path], shapes: Path | None, *, seed: int, workers: int, room: int
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._queue: Queue[Any] = context.Queue(_AHEAD)
+        workers = min(workers, len(heads))
+        self._workers = [
+            context.Process(
+                target=_supply, daemon=True,
+                args=(self._queue, list(enumerate(heads))[first::workers], shapes, (seed, first)),
+            )
+            for first in range(workers)
+        ]  # fmt: skip
+        for worker in self._workers:
+            worker.start()
+        packed: dict[int, Head] = {}
+        waiting = []
+        while len(packed) < len(heads):
+            index, found = self._queue.get(timeout=600)
+            if isinstance(found, Head):
+                packed[index] = found
+            else:
+                waiting.append((index, found))
+        ordered = [packed[index] for index in range(len(heads))]
+        shape = _common([head.words.shape for head in ordered])
+        self._heads = _stack(ordered, shape)
+        self._codes = jnp.zeros((room, *shape), jnp.uint8)
+        self._about: list[tuple[int, Any, int]] = []
+        self.count = 0
+        for index, found in waiting or [self._queue.get(timeout=600)]:
+            self._keep(index, found)
+
+    def draw(self, seed: int, step: int, batch: int) -> tuple[Array, Array]:
+        """Return the examples of a step: (N, X, Y, Z, 1) float32 and uint8."""
+        for _ in range(4):  # no more, so that the device does not wait
+            try:
+                self._keep(*self._queue.get_nowait())
+            except queue.Empty:
+                break
+        rng = np.random.default_rng((seed, step))
+        examples = []
+        for _ in range(batch):
+            place = int(rng.integers(len(self._about)))
+            head, mass, level = self._about[place]
+            drawn = _draw_lesions(_key(rng), head, place, mass, level, *self._heads, self._codes)
+            examples.append(drawn)
+        return _batch(examples)
+
+    def stop(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.terminate()
+
+    def _keep(self, index: int, found: Any) -> None:
+        start, codes, mass, level = found
+        place = self.count % len(self._codes)
+        whole = np.zeros(self._codes.shape[1:], np.uint8)
+        whole[tuple(slice(a, a + n) for a, n in zip(start, codes.shape, strict=True))] = codes
+        self._codes = _put(self._codes, whole, place)
+        row = (index, mass, level)
+        if place < len(self._about):
+            self._about[place] = row
+        else:
+            self._about.append(row)
+        self.count += 1
+
+
+def _read_whole(path: Path) -> Head:
+    labels = read_labels(path)
+    return pack_head(labels, Places.of(labels).to_ventricles)
+
+
+def _supply(
+    found: Queue[Any], heads: list[tuple[int, Path]], shapes: Path | None, seed: tuple[int, int]
+) -> None:
+    """Send the heads, and then their lesions without end, cropped to where there are any."""
+    real = LesionShapes.read(shapes) if shapes else None
+    places = []
+    for index, path in heads:
+        place = Places.of_head(read_labels(path))
+        places.append((index, place))
+        found.put((index, pack_head(place.labels, place.to_ventricles)))
+    rng = np.random.default_rng(seed)
+    while True:
+        index, place = places[int(rng.integers(len(places)))]
+        lesions = draw_map(rng, place, real)
+        inside = [np.flatnonzero(lesions.codes.any(axis)) for axis in ((1, 2), (0, 2), (0, 1))]
+        start = tuple(int(where[0]) if len(where) else 0 for where in inside)
+        stop = tuple(int(where[-1]) + 1 if len(where) else 1 for where in inside)
+        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        found.put((index, (start, lesions.codes[box].copy(), lesions.mass, lesions.level)))
+
+
+def _common(shapes: Sequence[tuple[int, ...]]) -> Shape:
+    x, y, z = (max(edges) for edges in zip(*shapes, strict=True))
+    return x, y, z
+
+
+def _stack(heads: Sequence[Head], shape: Shape) -> tuple[Array, Array, Array]:
+    return (
+        jnp.asarray(np.stack([pad(head.words, shape) for head in heads])),
+        jnp.asarray(np.stack([head.ventricles for head in heads])),
+        jnp.asarray(np.stack([head.centre for head in heads])),
+    )
+
+
+def _key(rng: np.random.Generator) -> NDArray[np.uint32]:
+    return rng.integers(0, 2**32, 2, dtype=np.uint32)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put(codes: Array, whole: Array, place: Array) -> Array:
+    return codes.at[place].set(whole)
+
+
+@jax.jit
+def _draw_lesions(
+    key: Array, head: Array, place: Array, mass: Array, level: Array, words: Array,
+    ventricles: Array, centres: Array, codes: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    return lesion_example(
+        jax.random.wrap_key_data(key), words[head], ventricles[head], centres[head],
+        codes[place], mass, level,
+    )  # fmt: skip
+
+
+@jax.jit
+def _draw_anatomy(
+    key: Array, head: Array, words: Array, ventricles: Array, centres: Array, classes: Array
+) -> tuple[Array, Array]:
+    return anatomy_example(
+        jax.random.wrap_key_data(key), words[head], classes[head], ventricles[head], centres[head]
+    )
+
+
+def _batch(examples: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    images, targets = zip(*examples, strict=True)
+    return jnp.stack(images)[..., None], jnp.stack(targets)[..., None]
