@@ -34,7 +34,8 @@ def prediction_bytes(config: UNetConfig, shape: tuple[int, int, int], *, itemsiz
     """
     voxels = math.prod(shape)
     ends = 4 * (1 + config.classes)  # image and probabilities are float32
-    return int(voxels * (max(_live_channels(config)) * itemsize * _OVERHEAD + ends))
+    channels = sum(max(_live_channels(one)) for one in config.members)  # they may run at once
+    return int(voxels * (channels * itemsize * _OVERHEAD + ends))
 
 
 def available_bytes(root: Path = Path("/")) -> int:

@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from math import lcm
 from typing import TYPE_CHECKING, Any
 
 from bids_flairseg.errors import InputError
 
 if TYPE_CHECKING:
     import keras
+
+PREFIXES = ("", "beside_")
+"""What the names of the layers of each member begin with."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,9 @@ class UNetConfig:
     head_activation : str
         ``relu`` gives the last convolution a ReLU and batch normalisation, as
         the paper has it; ``linear`` leaves both out.
+    beside : UNetConfig or None
+        A second network that sees the same image; what comes out is the mean of
+        both before the sigmoid or softmax.
     """
 
     encoder: tuple[Stage, ...]
@@ -73,15 +80,25 @@ class UNetConfig:
     head: tuple[int, ...] = (16, 16)
     head_kernel: int = 1
     head_activation: str = "relu"
+    beside: UNetConfig | None = None
 
     @property
     def multiple(self) -> int:
         """Voxels of which each input edge must be a multiple."""
-        return int(self.patch * 2 ** len(self.encoder))
+        return lcm(*(int(one.patch * 2 ** len(one.encoder)) for one in self.members))
+
+    @property
+    def members(self) -> tuple[UNetConfig, ...]:
+        """The network itself, and the one beside it if there is one."""
+        return (self, self.beside) if self.beside else (self,)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready values."""
-        return asdict(self)
+        values = asdict(self)
+        if self.beside:
+            return values | {"beside": self.beside.to_dict()}
+        values.pop("beside")  # as bundles were before there could be one
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> UNetConfig:
@@ -108,6 +125,8 @@ class UNetConfig:
                 fields[side] = tuple(Stage(**stage) for stage in fields[side])
             if "head" in fields:
                 fields["head"] = tuple(fields["head"])
+            if fields.get("beside") is not None:
+                fields["beside"] = cls.from_dict(fields["beside"])
             config = cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
@@ -134,6 +153,8 @@ def _check(config: UNetConfig) -> None:
         "a head kernel of 1 to 7": _whole([config.head_kernel], 7),
         "true or false for residual": isinstance(config.residual, bool),
         "relu or linear for head_activation": config.head_activation in ("relu", "linear"),
+        "one network beside, of as many classes": config.beside is None
+        or (config.beside.beside is None and config.beside.classes == config.classes),
     }
     if broken := [rule for rule, kept in rules.items() if not kept]:
         raise InputError(
@@ -179,36 +200,40 @@ def build_unet(config: UNetConfig) -> keras.Model:
     from keras import layers
 
     image = keras.Input((None, None, None, 1), name="image")
-    x = image
-    if config.patch > 1:
-        x = _unit(x, config.encoder[0].first, "stem", kernel=config.patch, strides=config.patch)
-    skips = []
-    for level, stage in enumerate(config.encoder):
-        x = _block(x, stage, f"encoder{level}", residual=config.residual)
-        skips.append(x)
-        x = _unit(x, stage.change, f"encoder{level}_down", strides=2)
-    for level, stage in enumerate(config.decoder):
-        x = _block(x, stage, f"decoder{level}", residual=config.residual)
-        x = _up(x, stage.change, f"decoder{level}_up", kernel=3, strides=2)
-        x = layers.Concatenate(name=f"decoder{level}_join")([x, skips.pop()])
-    if config.patch > 1:
-        x = _up(x, config.head[0], "unpatch", kernel=config.patch, strides=config.patch)
-        x = layers.Concatenate(name="unpatch_join")([x, image])
-    return keras.Model(image, _head(x, config), name="unet")
-
-
-def _head(x: Any, config: UNetConfig) -> Any:
-    from keras import layers
-
-    for index, filters in enumerate(config.head):
-        x = _unit(x, filters, f"head{index}", kernel=config.head_kernel)
-    if config.head_activation == "relu":
-        x = _unit(x, config.classes, "head_out", kernel=1)
-    else:
-        x = layers.Conv3D(config.classes, 1, name="head_out_conv")(x)
+    ends = [_ends(image, one, PREFIXES[place]) for place, one in enumerate(config.members)]
+    x = layers.Average(name="mean")(ends) if config.beside else ends[0]
     activation = "sigmoid" if config.classes == 1 else "softmax"
     # float32 whatever the precision policy: bfloat16 rounds probabilities to 1
-    return layers.Activation(activation, dtype="float32", name="probability")(x)
+    probability = layers.Activation(activation, dtype="float32", name="probability")(x)
+    return keras.Model(image, probability, name="unet")
+
+
+def _ends(image: Any, config: UNetConfig, prefix: str) -> Any:
+    """Return what one network makes of the image, before the sigmoid or softmax."""
+    from keras import layers
+
+    x = image
+    if config.patch > 1:
+        x = _unit(x, config.encoder[0].first, f"{prefix}stem", kernel=config.patch,
+                  strides=config.patch)  # fmt: skip
+    skips = []
+    for level, stage in enumerate(config.encoder):
+        x = _block(x, stage, f"{prefix}encoder{level}", residual=config.residual)
+        skips.append(x)
+        x = _unit(x, stage.change, f"{prefix}encoder{level}_down", strides=2)
+    for level, stage in enumerate(config.decoder):
+        name = f"{prefix}decoder{level}"
+        x = _block(x, stage, name, residual=config.residual)
+        x = _up(x, stage.change, f"{name}_up", kernel=3, strides=2)
+        x = layers.Concatenate(name=f"{name}_join")([x, skips.pop()])
+    if config.patch > 1:
+        x = _up(x, config.head[0], f"{prefix}unpatch", kernel=config.patch, strides=config.patch)
+        x = layers.Concatenate(name=f"{prefix}unpatch_join")([x, image])
+    for index, filters in enumerate(config.head):
+        x = _unit(x, filters, f"{prefix}head{index}", kernel=config.head_kernel)
+    if config.head_activation == "relu":
+        return _unit(x, config.classes, f"{prefix}head_out", kernel=1)
+    return layers.Conv3D(config.classes, 1, name=f"{prefix}head_out_conv")(x)
 
 
 def _block(x: Any, stage: Stage, name: str, *, residual: bool) -> Any:

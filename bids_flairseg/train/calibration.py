@@ -94,9 +94,11 @@ def fold(model: keras.Model, slope: float, offset: float) -> None:
     slope, offset : float
         See :func:`fit_scaling`.
     """
-    layer = model.get_layer(_OUTPUT)
-    kernel, bias = layer.get_weights()
-    layer.set_weights([kernel * np.float32(slope), bias * np.float32(slope) + np.float32(offset)])
+    gain, shift = np.float32(slope), np.float32(offset)
+    for layer in model.layers:
+        if layer.name.endswith(_OUTPUT):  # of two networks, whose mean it is, both
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel * gain, bias * gain + shift])
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Turn a training run into a bundle, with what it scores on synthetic heads.
 
 ``python -m bids_flairseg.train.export RECIPE BUNDLE --run DIR --validation POOL``; without a
-pool the bundle has no scores and no calibration, and may be the run of another call.
+pool the bundle has no scores and no calibration, and may be the run of another call. With
+``--beside OTHER`` the network of another bundle goes in as well, and the mean of both comes out.
 """
 
 from __future__ import annotations
@@ -10,12 +11,21 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from bids_flairseg.model.bundle import BundleConfig, Card, Inference, Preprocessing, save_bundle
+from bids_flairseg.model.bundle import (
+    BundleConfig,
+    Card,
+    Inference,
+    Preprocessing,
+    load_bundle,
+    save_bundle,
+)
+from bids_flairseg.model.unet import PREFIXES, UNetConfig, build_unet
 from bids_flairseg.train.calibration import fit_scaling, fold
 from bids_flairseg.train.pretrain import averaged
 from bids_flairseg.train.recipes import RECIPES, Recipe
@@ -31,6 +41,35 @@ _ATTRIBUTION = (
     "Lesion shapes: Open MS data, Lesjak et al. 2017, doi:10.1007/s12021-017-9348-7 (CC-BY-4.0)",
     "Method: Rauschecker et al. 2022, doi:10.1148/ryai.2021200152",
 )
+
+
+def join(model: keras.Model, network: UNetConfig, other: Path) -> tuple[keras.Model, UNetConfig]:
+    """Put the network of a bundle beside another network.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A network.
+    network : UNetConfig
+        Its shape.
+    other : Path
+        Bundle with the same preprocessing and classes.
+
+    Returns
+    -------
+    model : keras.Model
+        The mean of both before the sigmoid.
+    network : UNetConfig
+        Its shape.
+    """
+    bundle = load_bundle(other)
+    config = replace(network, beside=replace(bundle.config.architecture, beside=None))
+    both = build_unet(config)
+    for prefix, part in zip(PREFIXES, (model, bundle.model), strict=True):
+        for layer in part.layers:
+            if layer.weights:
+                both.get_layer(prefix + layer.name).set_weights(layer.get_weights())
+    return both, config
 
 
 def bundle_config(name: str, recipe: Recipe, threshold: float) -> BundleConfig:
@@ -98,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--beside", type=Path, help="bundle whose network goes in as well")
     parser.add_argument("--validation", type=Path, help="pool of held-out heads")
     parser.add_argument("--note", default="", help="machine and commands, for the card")
     chosen = parser.parse_args(arguments)
@@ -105,6 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = RECIPES[chosen.recipe]
     anatomy = chosen.recipe == "anatomy"
     model = averaged(recipe, chosen.run)
+    if chosen.beside:
+        model, network = join(model, recipe.network, chosen.beside)
+        recipe = replace(recipe, network=network)
     scores: dict[str, Any] = {}
     if chosen.validation:
         paths = sorted(chosen.validation.glob("example-*.npy"))

@@ -245,6 +245,12 @@ def training_bytes(network: UNetConfig, edge: int, *, itemsize: int) -> int:
     size : int
         Bytes of all activations that the gradient needs, with the kernels' own space.
     """
+    channels = sum(_kept_channels(one) for one in network.members)
+    return int(edge**3 * channels * itemsize * _OVERHEAD)
+
+
+def _kept_channels(network: UNetConfig) -> float:
+    """Count the channels, each as large as the input, that the gradient of one network needs."""
     share = 1.0 / network.patch**3
     channels = 2.0 * share * network.encoder[0].first if network.patch > 1 else 0.0
     for stage in network.encoder:
@@ -257,8 +263,7 @@ def training_bytes(network: UNetConfig, edge: int, *, itemsize: int) -> int:
         channels += share * (3 * stage.change + skip.second)
     if network.patch > 1:
         channels += 3 * network.head[0] + 1
-    channels += 2 * sum(network.head) + 3 * network.classes
-    return int(edge**3 * channels * itemsize * _OVERHEAD)
+    return channels + 2 * sum(network.head) + 3 * network.classes
 
 
 def _kept(stage: Stage, *, residual: bool) -> int:

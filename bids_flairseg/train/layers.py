@@ -12,15 +12,19 @@ middle
 last
     The head, after the last concatenation; of a network with a patch the upward step to the
     image's grid as well.
+
+Of two networks side by side, that of both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bids_flairseg.errors import UsageError
+from bids_flairseg.model.unet import PREFIXES
 
 if TYPE_CHECKING:
     import keras
@@ -79,13 +83,16 @@ def trained_layers(names: list[str], layers: str) -> set[str]:
     """
     if layers == "all":
         return set(names)
-    prefixes: tuple[str, ...] = ()
-    for part in layers.split("+"):
-        prefixes += _prefixes(names)[part]
-    return {name for name in names if name.startswith(prefixes)}
+    chosen: set[str] = set()
+    for member in PREFIXES:
+        own = {name.removeprefix(member): name for name in names if name.startswith(member)}
+        parts = _prefixes(own)
+        begins = tuple(start for part in layers.split("+") for start in parts[part])
+        chosen |= {own[name] for name in own if name.startswith(begins)}
+    return chosen
 
 
-def _prefixes(names: list[str]) -> dict[str, tuple[str, ...]]:
+def _prefixes(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return what the names of each part begin with; the deepest stage by its number."""
     stages = {name.split("_")[0] for name in names if name.startswith("encoder")}
     deepest = f"encoder{len(stages) - 1}_"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from bids_flairseg.model.unet import DUONG2019, UNetConfig, build_unet
+from bids_flairseg.errors import InputError
+from bids_flairseg.model.unet import DUONG2019, PREFIXES, UNetConfig, build_unet
 from tests.model.conftest import TINY_NET
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ def test_dilation_is_that_of_the_paper(duong: keras.Model) -> None:
         dataclasses.replace(TINY_NET, patch=1, head=()),
         dataclasses.replace(TINY_NET, residual=True, classes=3),
         dataclasses.replace(TINY_NET, head_activation="relu"),
+        dataclasses.replace(TINY_NET, beside=dataclasses.replace(TINY_NET, patch=1)),
     ],
 )
 def test_probabilities_lie_on_the_grid_of_the_image(
@@ -101,3 +104,31 @@ def test_probabilities_lie_on_the_grid_of_the_image(
     assert found.max() <= 1
     if config.classes > 1:
         np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_two_networks_side_by_side_give_the_mean_of_both_logits() -> None:
+    other = dataclasses.replace(TINY_NET, patch=1, head_kernel=1)
+    config = dataclasses.replace(TINY_NET, beside=other)
+    both = build_unet(config)
+    image = np.random.default_rng(0).standard_normal((1, *[config.multiple] * 3, 1), np.float32)
+    logits = []
+    for prefix, part in zip(PREFIXES, config.members, strict=True):
+        single = build_unet(dataclasses.replace(part, beside=None))
+        for layer in single.layers:
+            if layer.weights:
+                layer.set_weights(both.get_layer(prefix + layer.name).get_weights())
+        probability = np.asarray(single(image), np.float64)
+        logits.append(np.log(probability / (1 - probability)))
+    expected = 1 / (1 + np.exp(-(logits[0] + logits[1]) / 2))
+    np.testing.assert_allclose(np.asarray(both(image)), expected, atol=1e-4)
+    assert np.abs(logits[0] - logits[1]).max() > 1e-3
+
+
+def test_a_network_beside_is_written_and_read_and_must_fit() -> None:
+    config = dataclasses.replace(TINY_NET, beside=dataclasses.replace(TINY_NET, patch=1))
+    assert UNetConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert "beside" not in TINY_NET.to_dict()
+    wrong = config.to_dict() | {"beside": dataclasses.replace(TINY_NET, classes=3).to_dict()}
+    with pytest.raises(InputError, match="one network beside"):
+        UNetConfig.from_dict(wrong)
+    assert config.multiple % TINY_NET.multiple == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -28,13 +30,13 @@ def test_examples_without_lesion_do_no_harm() -> None:
     assert slope > 0
 
 
-def test_a_folded_network_gives_scaled_probabilities() -> None:
+@pytest.mark.parametrize("two", [False, True])
+def test_a_folded_network_gives_scaled_probabilities(two: bool) -> None:
     from bids_flairseg.model.unet import Stage, UNetConfig, build_unet
 
     stage = Stage(2, 2, 2)
-    model = build_unet(
-        UNetConfig(encoder=(stage,), decoder=(stage,), head=(2,), head_activation="linear")
-    )
+    config = UNetConfig(encoder=(stage,), decoder=(stage,), head=(2,), head_activation="linear")
+    model = build_unet(replace(config, beside=config) if two else config)
     image = np.random.default_rng(0).normal(size=(1, 8, 8, 8, 1)).astype(np.float32)
     before = np.asarray(model(image, training=False))
     fold(model, 0.5, -0.3)

@@ -44,8 +44,11 @@ def test_frozen_layers_keep_weights_and_statistics_to_the_bit(
     assert result.trained_parameters == trained
 
 
+TWO = replace(TINY_NET, beside=replace(TINY_NET, patch=2))
+
+
 @pytest.mark.parametrize(
-    "network", [DUONG2019, read_config(bundled("lesion")).architecture, TINY_NET]
+    "network", [DUONG2019, read_config(bundled("lesion")).architecture, TINY_NET, TWO]
 )
 def test_layers_are_defined_for_every_network(network: UNetConfig) -> None:
     model = build_unet(network)
@@ -55,6 +58,15 @@ def test_layers_are_defined_for_every_network(network: UNetConfig) -> None:
     assert counts["all"] == sum(int(np.prod(v.shape)) for v in model.weights if v.trainable)
     assert max(counts, key=lambda name: counts[name]) == "all"
     assert freeze(model, "all", norm=True) < counts["all"]
+
+
+def test_of_two_networks_the_layers_of_both_are_trained() -> None:
+    names = [layer.name for layer in build_unet(TWO).layers]
+    for layers in ("first", "middle", "last"):
+        chosen = trained_layers(names, layers)
+        beside = {name for name in chosen if name.startswith("beside_")}
+        assert beside
+        assert chosen - beside
 
 
 def test_layers_that_do_not_exist_are_told(tmp_path: Path, parent: Path) -> None:

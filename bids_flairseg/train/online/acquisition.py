@@ -129,9 +129,7 @@ def draw_steps(draws: Draws, voxel_mm: float, thick: float, thickness_mm: Array)
     sliced = draws.chance(thick)
     in_plane = jnp.where(draws.chance(0.25), draws.uniform(1, 1.5), 1.0) / voxel_mm
     across = jnp.where(sliced, thickness_mm / voxel_mm, in_plane)
-    return [
-        jnp.maximum(jnp.where(which == axis, across, in_plane), 1.0) for axis in range(3)
-    ]
+    return [jnp.maximum(jnp.where(which == axis, across, in_plane), 1.0) for axis in range(3)]
 
 
 def acquire(draws: Draws, image: Array, others: list[Array], slices: list[Slices],

@@ -11,6 +11,7 @@ from jax import Array
 from bids_flairseg.train.online import acquisition, contrast, space
 from bids_flairseg.train.online.contrast import Anatomy
 from bids_flairseg.train.online.draws import Draws, Shape, quantiles
+from bids_flairseg.train.online.heads import Head
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.space import PoseConfig
 
@@ -20,18 +21,15 @@ _POSE = PoseConfig(rotation_deg=18, nod_deg=32, scale=0.16, shear=0.08, shift_mm
 _OTHER_CSF = lb.CLASSES.index("other-csf")
 
 
-def anatomy_example(
-    key: Array, words: Array, classes: Array, ventricles: Array, centre: Array, *,
-    shape: Shape = SHAPE,
-) -> tuple[Array, Array]:  # fmt: skip
+def anatomy_example(key: Array, head: Head, *, shape: Shape = SHAPE) -> tuple[Array, Array]:
     """Draw a whole-head FLAIR at 2 mm and its classes.
 
     Parameters
     ----------
     key : jax.Array
         Key of the example.
-    words, classes, ventricles, centre : jax.Array
-        The head; see ``heads.Head``.
+    head : Head
+        With all that the label map has.
     shape : tuple of int
         Shape (X, Y, Z).
 
@@ -43,12 +41,12 @@ def anatomy_example(
         Index into ``labels.CLASSES``.
     """
     draws = Draws(key)
-    where = space.coordinates(draws, shape, VOXEL_MM, centre, _POSE)
+    where = space.coordinates(draws, shape, VOXEL_MM, head.centre, _POSE)
     aged = jnp.where(draws.chance(0.4), draws.uniform(-0.2, 0.4), 0.0)
-    where = space.magnify(where, ventricles + draws.uniform(-8, 8, (3,)),
+    where = space.magnify(where, head.ventricles + draws.uniform(-8, 8, (3,)),
                           draws.uniform(18, 35), aged)  # fmt: skip
-    anatomy = space.move(draws, words, where, VOXEL_MM)
-    moved = space.sample(classes, where)
+    anatomy = space.move(draws, head.words, where, VOXEL_MM)
+    moved = space.sample(head.classes, where)
     taken = anatomy.among(*lb.CSF) & (moved == lb.CLASSES.index("cortex"))
     moved = jnp.where(taken, _OTHER_CSF, moved)
 

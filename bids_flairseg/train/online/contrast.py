@@ -117,9 +117,7 @@ def paint(draws: Draws, anatomy: Anatomy, voxel_mm: float, wide: Array) -> Array
     """
     shape = anatomy.labels.shape
     image = tissue_signals(draws, wide)[anatomy.labels]
-    spread = jnp.where(
-        jnp.arange(len(NUMBERS)) >= _FIRST_OUTSIDE, draws.uniform(0.1, 0.5), 0.0
-    )
+    spread = jnp.where(jnp.arange(len(NUMBERS)) >= _FIRST_OUTSIDE, draws.uniform(0.1, 0.5), 0.0)
     for numbers, most in (
         (lb.CORTEX + lb.CEREBELLAR_CORTEX, 0.10),
         (lb.WHITE + lb.CEREBELLAR_WHITE + lb.BRAINSTEM, 0.06),

@@ -28,7 +28,9 @@ class Draws:
         self._key, key = jax.random.split(self._key)
         return key
 
-    def uniform(self, low: float | Array, high: float | Array, shape: tuple[int, ...] = ()) -> Array:
+    def uniform(
+        self, low: float | Array, high: float | Array, shape: tuple[int, ...] = ()
+    ) -> Array:
         """Return uniform numbers of a shape; float32."""
         return low + (high - low) * jax.random.uniform(self._next(), shape, jnp.float32)
 

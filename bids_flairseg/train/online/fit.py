@@ -88,7 +88,7 @@ class _Given(keras.optimizers.schedules.LearningRateSchedule):
 
     rate: Any = 1e-3
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Any) -> Any:  # noqa: ARG002 as Keras calls it
         return self.rate
 
     def get_config(self) -> dict[str, Any]:
@@ -161,7 +161,9 @@ def _pace(share: float, step: int, warm_up: int) -> float:
     return max(cosine, 0.003) * min(1.0, (step + 1) / max(warm_up, 1))
 
 
-def _make_step(model: keras.Model, recipe: Recipe, given: _Given) -> Callable[..., tuple[State, Array]]:
+def _make_step(
+    model: keras.Model, recipe: Recipe, given: _Given
+) -> Callable[..., tuple[State, Array]]:
     """Return the function that makes one step, compiled."""
     loss_of = careful_loss if recipe.network.classes == 1 else class_loss
     optimizer = model.optimizer
@@ -179,7 +181,8 @@ def _make_step(model: keras.Model, recipe: Recipe, given: _Given) -> Callable[..
         trained, inner = optimizer.stateless_apply(inner, slopes, trained)
         return (trained, fixed, inner), loss
 
-    return jax.jit(step, donate_argnums=0)
+    compiled_step: Callable[..., tuple[State, Array]] = jax.jit(step, donate_argnums=0)
+    return compiled_step
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,7 +5,7 @@ Written with numpy, in processes that need no JAX.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import cc3d
 import numpy as np
@@ -33,27 +33,24 @@ _EYES = 506
 _LATERAL = lb.table({(4, 43): 1})
 
 
-@dataclass(frozen=True)
-class Head:
-    """A label map with what is measured on it.
+class Head(NamedTuple):
+    """A label map with what is measured on it; on the device, several of them.
 
     Parameters
     ----------
     words : ndarray of uint32, shape (X, Y, Z)
         From the lowest byte: index of the label, then distances to the ventricles, to the
-        surface of the brain (negative inside) and to the eyes.
+        surface of the brain (negative inside) and, halved, to the eyes.
     classes : ndarray of uint8, shape (X, Y, Z)
         Index into ``labels.CLASSES``.
-    ventricles : ndarray of float32, shape (3,)
-        Voxel in the middle of the lateral ventricles.
-    centre : ndarray of float32, shape (3,)
-        Voxel in the middle of the brain.
+    ventricles, centre : ndarray of float32, shape (3,)
+        Voxel in the middle of the lateral ventricles, and of the brain.
     """
 
-    words: NDArray[np.uint32]
-    classes: NDArray[np.uint8]
-    ventricles: NDArray[np.float32]
-    centre: NDArray[np.float32]
+    words: Any
+    classes: Any
+    ventricles: Any
+    centre: Any
 
 
 def pack_head(labels: NDArray[np.uint16], to_ventricles: NDArray[np.float32]) -> Head:
@@ -103,8 +100,7 @@ def _fine(coarse: NDArray[np.float64], labels: NDArray[np.uint16]) -> NDArray[np
     return stretch(coarse.astype(np.float32), (x, y, z))
 
 
-@dataclass(frozen=True)
-class LesionMap:
+class LesionMap(NamedTuple):
     """Lesions in the space of a head.
 
     Parameters
@@ -114,12 +110,12 @@ class LesionMap:
     mass : ndarray of float32, shape (3,)
         Voxel in the middle of a tumour's mass; NaN without one.
     level : int
-        0 without lesions, 1 for the contrast of most, 2 of a tumour, 3 of a stroke.
+        Which contrast: 0 of none, 1 of most lesions, 2 of a tumour, 3 of a stroke.
     """
 
-    codes: NDArray[np.uint8]
-    mass: NDArray[np.float32]
-    level: int
+    codes: Any
+    mass: Any
+    level: Any
 
 
 def draw_map(rng: Rng, places: Places, real: LesionShapes | None) -> LesionMap:
@@ -156,7 +152,20 @@ def draw_map(rng: Rng, places: Places, real: LesionShapes | None) -> LesionMap:
     return LesionMap(codes, np.asarray(mass, np.float32), level)
 
 
-def pad(array: NDArray[np.generic], shape: Shape) -> NDArray[np.generic]:
-    """Add zeros at the end of each axis, or cut it, to a shape."""
+def pad(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    """Add zeros at the end of each axis, or cut it, to a shape.
+
+    Parameters
+    ----------
+    array : ndarray, shape (A, B, C)
+        Any.
+    shape : tuple of int
+        Shape (X, Y, Z) of the result.
+
+    Returns
+    -------
+    padded : ndarray, shape (X, Y, Z)
+        Same type.
+    """
     cut = array[tuple(slice(0, n) for n in shape)]
     return np.pad(cut, [(0, n - m) for n, m in zip(shape, cut.shape, strict=True)])

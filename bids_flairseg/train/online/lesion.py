@@ -14,7 +14,7 @@ from bids_flairseg.preprocess.normalise import HIGH, LOW
 from bids_flairseg.train.online import acquisition, contrast, space
 from bids_flairseg.train.online.contrast import Anatomy
 from bids_flairseg.train.online.draws import Draws, Shape, at_share, blur, quantiles, rank
-from bids_flairseg.train.online.heads import CORE, PART, SHELL
+from bids_flairseg.train.online.heads import CORE, PART, SHELL, Head, LesionMap
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.space import PoseConfig
 
@@ -28,19 +28,18 @@ _THICKEST_MM = 15.0  # what is known of the distance to the brain's surface
 
 
 def lesion_example(
-    key: Array, words: Array, ventricles: Array, centre: Array, codes: Array, mass: Array,
-    level: Array, *, shape: Shape = SHAPE,
-) -> tuple[Array, Array]:  # fmt: skip
+    key: Array, head: Head, lesions: LesionMap, *, shape: Shape = SHAPE
+) -> tuple[Array, Array]:
     """Draw a normalised brain-only FLAIR at 1 mm and its lesion mask.
 
     Parameters
     ----------
     key : jax.Array
         Key of the example.
-    words, ventricles, centre : jax.Array
-        The head; see ``heads.Head``.
-    codes, mass, level : jax.Array
-        Its lesions; see ``heads.LesionMap``.
+    head : Head
+        Cropped to its brain and some millimetres around it.
+    lesions : LesionMap
+        In the space of the head.
     shape : tuple of int
         Shape (X, Y, Z).
 
@@ -52,14 +51,16 @@ def lesion_example(
         1 in lesions, as a rater would outline them.
     """
     draws = Draws(key)
-    where = space.coordinates(draws, shape, VOXEL_MM, centre, _POSE)
+    where = space.coordinates(draws, shape, VOXEL_MM, head.centre, _POSE)
     aged = jnp.where(draws.chance(0.4), draws.uniform(-0.2, 0.4), 0.0)
-    where = space.magnify(where, ventricles + draws.uniform(-8, 8, (3,)),
+    where = space.magnify(where, head.ventricles + draws.uniform(-8, 8, (3,)),
                           draws.uniform(18, 35), aged)  # fmt: skip
-    pushed = jnp.where(draws.chance(0.7) & ~jnp.isnan(mass[0]), draws.uniform(0.1, 0.45), 0.0)
-    where = space.magnify(where, jnp.nan_to_num(mass), draws.uniform(14, 32), pushed)
-    anatomy = space.move(draws, words, where, VOXEL_MM)
-    moved = space.sample(codes, where).astype(jnp.int32)
+    pushed = jnp.where(
+        draws.chance(0.7) & ~jnp.isnan(lesions.mass[0]), draws.uniform(0.1, 0.45), 0.0
+    )
+    where = space.magnify(where, jnp.nan_to_num(lesions.mass), draws.uniform(14, 32), pushed)
+    anatomy = space.move(draws, head.words, where, VOXEL_MM)
+    moved = space.sample(lesions.codes, where).astype(jnp.int32)
     part = jnp.where((moved & SHELL) > 0, 0, moved & PART)
     soft = blur((part > 0).astype(jnp.float32), 0.5)
     core = blur(((moved & CORE) > 0).astype(jnp.float32), 0.5)
@@ -67,7 +68,7 @@ def lesion_example(
     healthy = contrast.paint(draws, anatomy, VOXEL_MM, draws.chance(0.1))
     healthy = contrast.add_normal_brightness(draws, healthy, anatomy, VOXEL_MM)
     brain = _rough_brain(draws, anatomy)
-    image = _add_lesions(draws, healthy, soft, core, brain, level)
+    image = _add_lesions(draws, healthy, soft, core, (brain, lesions.level))
     image, soft, change = _acquire(draws, image, soft, jnp.abs(image - healthy))
     cut = space.open_field(draws, shape, jnp.float32(2), 0.35, 0.7)
     brain &= cut | ~draws.chance(0.2)
@@ -91,10 +92,11 @@ def _rough_brain(draws: Draws, anatomy: Anatomy) -> Array:
     return mask & ~(anatomy.among(*lb.CSF) & draws.chance(0.3))
 
 
-def _add_lesions(draws: Draws, image: Array, soft: Array, core: Array, brain: Array,
-                 kind: Array) -> Array:  # fmt: skip
+def _add_lesions(
+    draws: Draws, image: Array, soft: Array, core: Array, context: tuple[Array, Array]
+) -> Array:
     """Raise the signal in lesions, by a contrast measured in the brain's own spread."""
-    shape = image.shape
+    shape, (brain, kind) = image.shape, context
     middle, spread = _middle_and_spread(image, brain)
     spread = jnp.maximum(spread, 0.03)
     lowest, usual, highest = (jnp.asarray(v, jnp.float32)[kind]
@@ -161,7 +163,7 @@ def _normalise(image: Array, inside: Array) -> tuple[Array, Array]:
 
 def _normalise_noisy(image: Array, inside: Array) -> tuple[Array, Array]:
     """Normalise as ``preprocess.noise`` does; also the signal that is one unit."""
-    normalised, unit = _normalise(image, inside)
+    normalised, _ = _normalise(image, inside)
     noise = []
     for axis in range(3):
         low, high = jnp.roll(normalised, 1, axis), jnp.roll(normalised, -1, axis)

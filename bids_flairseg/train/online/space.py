@@ -101,8 +101,10 @@ def sample(array: Array, where: Array) -> Array:
         Same type.
     """
     index = jnp.rint(where).astype(jnp.int32)
-    return array.at[index[0], index[1], index[2]].get(
-        mode="fill", fill_value=0, wrap_negative_indices=False
+    return (
+        jnp.asarray(array)
+        .at[index[0], index[1], index[2]]
+        .get(mode="fill", fill_value=0, wrap_negative_indices=False)
     )
 
 

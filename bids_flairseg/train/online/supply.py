@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -18,11 +18,10 @@ from jax import Array
 from numpy.typing import NDArray
 
 from bids_flairseg.train.online.anatomy import anatomy_example
-from bids_flairseg.train.online.heads import Head, draw_map, pack_head, pad
+from bids_flairseg.train.online.heads import Head, LesionMap, draw_map, pack_head, pad
 from bids_flairseg.train.online.lesion import lesion_example
 from bids_flairseg.train.synthesis.labels import read_labels
 from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
-from bids_flairseg.train.synthesis.space import Shape
 
 LOGGER = logging.getLogger(__name__)
 
@@ -41,17 +40,15 @@ class AnatomySupply:
     def __init__(self, heads: Sequence[Path]) -> None:
         with multiprocessing.get_context("spawn").Pool() as workers:
             packed = workers.map(_read_whole, heads)
-        shape = _common([head.words.shape for head in packed])
-        self._heads = _stack(packed, shape)
-        self._classes = jnp.asarray(np.stack([pad(head.classes, shape) for head in packed]))
+        self._heads = _stack(packed)
 
     def draw(self, seed: int, step: int, batch: int) -> tuple[Array, Array]:
         """Return the examples of a step: (N, X, Y, Z, 1) float32 and uint8."""
         rng = np.random.default_rng((seed, step))
         examples = []
         for _ in range(batch):
-            head = int(rng.integers(len(self._classes)))
-            examples.append(_draw_anatomy(_key(rng), head, *self._heads, self._classes))
+            place = int(rng.integers(len(self._heads.words)))
+            examples.append(_draw_anatomy(_key(rng), self._heads, place))
         return _batch(examples)
 
     def stop(self) -> None:
@@ -98,10 +95,8 @@ class LesionSupply:
                 packed[index] = found
             else:
                 waiting.append((index, found))
-        ordered = [packed[index] for index in range(len(heads))]
-        shape = _common([head.words.shape for head in ordered])
-        self._heads = _stack(ordered, shape)
-        self._codes = jnp.zeros((room, *shape), jnp.uint8)
+        self._heads = _stack([packed[index] for index in range(len(heads))])
+        self._codes = jnp.zeros((room, *self._heads.words.shape[1:]), jnp.uint8)
         self._about: list[tuple[int, Any, int]] = []
         self.count = 0
         for index, found in waiting or [self._queue.get(timeout=600)]:
@@ -118,9 +113,8 @@ class LesionSupply:
         examples = []
         for _ in range(batch):
             place = int(rng.integers(len(self._about)))
-            head, mass, level = self._about[place]
-            drawn = _draw_lesions(_key(rng), head, place, mass, level, *self._heads, self._codes)
-            examples.append(drawn)
+            about = (place, *self._about[place])
+            examples.append(_draw_lesions(_key(rng), self._heads, self._codes, about))
         return _batch(examples)
 
     def stop(self) -> None:
@@ -168,17 +162,13 @@ def _supply(
         found.put((index, (start, lesions.codes[box].copy(), lesions.mass, lesions.level)))
 
 
-def _common(shapes: Sequence[tuple[int, ...]]) -> Shape:
-    x, y, z = (max(edges) for edges in zip(*shapes, strict=True))
-    return x, y, z
-
-
-def _stack(heads: Sequence[Head], shape: Shape) -> tuple[Array, Array, Array]:
-    return (
-        jnp.asarray(np.stack([pad(head.words, shape) for head in heads])),
-        jnp.asarray(np.stack([head.ventricles for head in heads])),
-        jnp.asarray(np.stack([head.centre for head in heads])),
-    )
+def _stack(heads: Sequence[Head]) -> Head:
+    x, y, z = (max(edges) for edges in zip(*(head.words.shape for head in heads), strict=True))
+    same = [
+        head._replace(words=pad(head.words, (x, y, z)), classes=pad(head.classes, (x, y, z)))
+        for head in heads
+    ]
+    return Head(*(jnp.asarray(np.stack(group)) for group in zip(*same, strict=True)))
 
 
 def _key(rng: np.random.Generator) -> NDArray[np.uint32]:
@@ -190,26 +180,26 @@ def _put(codes: Array, whole: Array, place: Array) -> Array:
     return codes.at[place].set(whole)
 
 
-@jax.jit
-def _draw_lesions(
-    key: Array, head: Array, place: Array, mass: Array, level: Array, words: Array,
-    ventricles: Array, centres: Array, codes: Array,
-) -> tuple[Array, Array]:  # fmt: skip
-    return lesion_example(
-        jax.random.wrap_key_data(key), words[head], ventricles[head], centres[head],
-        codes[place], mass, level,
-    )  # fmt: skip
-
-
-@jax.jit
-def _draw_anatomy(
-    key: Array, head: Array, words: Array, ventricles: Array, centres: Array, classes: Array
+def _lesions(
+    key: Array, heads: Head, codes: Array, about: tuple[Array, Array, Array, Array]
 ) -> tuple[Array, Array]:
-    return anatomy_example(
-        jax.random.wrap_key_data(key), words[head], classes[head], ventricles[head], centres[head]
-    )
+    place, owner, mass, level = about
+    lesions = LesionMap(codes[place], mass, level)
+    return lesion_example(jax.random.wrap_key_data(key), _one(heads, owner), lesions)
+
+
+def _anatomy(key: Array, heads: Head, place: Array) -> tuple[Array, Array]:
+    return anatomy_example(jax.random.wrap_key_data(key), _one(heads, place))
+
+
+def _one(heads: Head, place: Array) -> Head:
+    return Head(*(group[place] for group in heads))
 
 
 def _batch(examples: list[tuple[Array, Array]]) -> tuple[Array, Array]:
     images, targets = zip(*examples, strict=True)
     return jnp.stack(images)[..., None], jnp.stack(targets)[..., None]
+
+
+_draw_lesions: Callable[..., tuple[Array, Array]] = jax.jit(_lesions)
+_draw_anatomy: Callable[..., tuple[Array, Array]] = jax.jit(_anatomy)

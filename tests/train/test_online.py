@@ -1,0 +1,252 @@
+"""Examples that are drawn on the device: what must hold whatever the dice say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bids_flairseg.preprocess.noise import normalise_noisy
+from bids_flairseg.train.online.heads import CORE, NUMBERS, PART, SHELL, draw_map, pack_head
+from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis import outline
+from bids_flairseg.train.synthesis.shapes import Places
+from bids_flairseg.train.synthesis.space import PoseConfig
+
+jax = pytest.importorskip("jax", reason="no JAX in this environment (extra bids-flairseg[jax])")
+
+from bids_flairseg.train.online import acquisition, contrast, lesion, space  # noqa: E402
+from bids_flairseg.train.online.draws import Draws, blur, quantiles  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+STILL = PoseConfig(rotation_deg=0, nod_deg=0, scale=0, shear=0, shift_mm=0, bend_mm=0)
+Labels = NDArray[np.uint16]
+
+
+def draws(seed: int) -> Draws:
+    return Draws(jax.random.key(seed))
+
+
+def test_a_head_is_packed_without_loss(head: Labels) -> None:
+    places = Places.of_head(head)
+    packed = pack_head(places.labels, places.to_ventricles)
+    assert (np.array(NUMBERS)[packed.words & 255] == places.labels).all()
+    surface = ((packed.words >> 16) & 255).astype(float) - 128
+    assert (surface[places.white] < 0).all()
+    assert (surface[places.labels == 511] > 0).mean() > 0.95  # the brainstem leaves the skull
+    assert (packed.classes > 0).any()
+
+
+def test_the_spine_is_no_brain() -> None:
+    labels = np.zeros((40, 40, 120), np.uint16)
+    labels[8:32, 8:32, 80:110] = 3
+    labels[12:28, 12:28, 84:106] = 2
+    labels[18:22, 18:22, :84] = lb.CSF[0]  # down the spinal canal
+    places = Places.of_head(labels, margin=5)
+    assert places.labels.shape == (34, 34, 40)
+
+
+def test_a_lesion_map_names_parts_and_what_is_around_them(head: Labels) -> None:
+    places = Places.of_head(head)
+    for seed in range(12):
+        found = draw_map(np.random.default_rng(seed), places, None)
+        inside = (found.codes & PART > 0) & (found.codes & SHELL == 0)
+        assert inside.any() == (found.level > 0) == bool(found.codes.any())
+        assert np.isnan(found.mass).any() == (not (found.codes & CORE).any())
+        around = found.codes & SHELL > 0
+        assert not (around & inside).any()
+
+
+def test_fields_have_no_mean_and_unit_variance() -> None:
+    values = [np.asarray(draws(seed).field((40, 48, 40), 8.0, 1.0)) for seed in range(6)]
+    assert abs(np.mean(values)) < 0.1
+    assert np.std(values) == pytest.approx(1, abs=0.1)
+    steps = np.abs(np.diff(values[0], axis=0)).max()
+    assert steps < 0.7  # smooth
+
+
+def test_a_pose_without_movement_is_the_identity_or_its_mirror_image(head: Labels) -> None:
+    centre = (np.array(head.shape, np.float32) - 1) / 2
+    index = np.zeros(1024, np.uint32)
+    index[list(NUMBERS)] = np.arange(len(NUMBERS))
+    seen = set()
+    for seed in range(8):
+        where = space.coordinates(draws(seed), head.shape, 1.0, centre, STILL)
+        found = np.asarray(space.sample(index[head], where))
+        straight, mirrored = (found == index[head]).all(), (found == index[head][::-1]).all()
+        assert straight or mirrored
+        seen.add(bool(straight))
+    assert seen == {True, False}
+
+
+def test_outside_the_label_map_there_is_nothing(head: Labels) -> None:
+    where = np.full((3, 2, 2, 2), -3, np.float32)
+    assert not np.asarray(space.sample(np.maximum(head, 1), where)).any()
+
+
+def test_smoothing_keeps_a_constant() -> None:
+    assert np.asarray(blur(np.ones((9, 9, 9), np.float32), 2.0)) == pytest.approx(1, abs=1e-5)
+
+
+def test_quantiles_are_those_of_the_mask() -> None:
+    values = np.random.default_rng(0).normal(size=(60, 60, 60)).astype(np.float32)
+    inside = values > 0.5
+    found = [float(v) for v in quantiles(values, inside, (0.25, 0.5, 0.9))]
+    assert found == pytest.approx(np.percentile(values[inside], [25, 50, 90]), abs=0.03)
+    assert float(quantiles(values, inside & False, (0.5,))[0]) == 0
+
+
+@pytest.mark.parametrize("step", [1.0, 1.4, 4.3])
+def test_slices_keep_a_ramp_and_fine_ones_keep_all(step: float) -> None:
+    ramp = np.arange(40, dtype=np.float32)[:, None, None] * np.ones((1, 6, 6), np.float32)
+    for seed in range(5):
+        cut = acquisition.draw_slices(draws(seed), 40, np.float32(step))
+        found = np.asarray(cut.back @ cut.profile) @ ramp[:, 0, 0]
+        inner = slice(6, -6) if step > 1 else slice(None)
+        assert found[inner] == pytest.approx(ramp[inner, 0, 0], abs=0.1)
+        assert np.asarray(cut.gain) == pytest.approx(1, abs=0.061)
+
+
+def test_noise_is_as_smooth_as_the_slices_are_thick() -> None:
+    flat = np.ones((32, 32, 40), np.float32)
+    still = [acquisition.draw_slices(draws(1), 32, np.float32(1)) for _ in range(2)]
+    thick = acquisition.draw_slices(draws(1), 40, np.float32(5))
+    noisy, _ = acquisition.acquire(draws(2), flat, [], [*still, thick], np.float32(0.05))
+    noisy = np.asarray(noisy)[4:-4, 4:-4, 6:-6]
+    across, within = (np.diff(noisy, axis=axis).std() for axis in (2, 0))
+    assert across < 0.5 * within
+
+
+def test_grey_is_brighter_than_white_and_csf_is_dark() -> None:
+    for seed in range(20):
+        signals = np.asarray(contrast.tissue_signals(draws(seed), np.bool_(0)))
+        grey, white, fluid = (signals[NUMBERS.index(number)] for number in (3, 2, 4))
+        assert grey > white > 2 * fluid > 0
+        assert signals[0] == 0
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.3])
+def test_the_normalisation_is_that_of_the_main_job(noise: float) -> None:
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 60)] * 3, indexing="ij"))
+    inside = (grid**2).sum(0) < 0.9
+    image = 1 + 0.1 * np.sin(9 * grid).sum(0) + rng.normal(0, noise, inside.shape)
+    image[28:32, 28:32] = 0.1
+    image = np.clip(image, 0.01, None).astype(np.float32)
+    expected, share = normalise_noisy(image, inside, kind="robust")
+    found, unit = lesion._normalise_noisy(image, inside)
+    assert (share > 0) == (noise > 0.1)
+    assert np.abs(np.asarray(found) - expected).max() < 0.15
+    assert float(unit) > 0
+
+
+def test_lesions_are_outlined_as_by_the_other_synthesis() -> None:
+    rng = np.random.default_rng(0)
+    soft, core, change = np.zeros((3, 40, 40, 40), np.float32)
+    for corner in rng.integers(3, 30, (12, 3)):
+        box = tuple(slice(c, c + 6) for c in corner)
+        soft[box] = rng.uniform(0.3, 1)
+        change[box] = rng.uniform(0.2, 3)
+    core[20:24, 5:9, 5:9] = soft[20:24, 5:9, 5:9] = 1
+    expected = outline.rated(soft, core, change)
+    found = np.asarray(lesion._rated(soft, core, change))
+    assert 2 * (found & expected).sum() / (found.sum() + expected.sum()) > 0.97
+
+
+def test_only_what_a_rater_can_see_is_outlined() -> None:
+    image = np.random.default_rng(0).normal(0, 0.3, (40, 40, 20)).astype(np.float32)
+    lesions, number = np.zeros(image.shape, bool), np.zeros(image.shape, np.int32)
+    for part, (x, y, gain) in enumerate(((6, 6, 2.0), (6, 26, 0.4)), start=1):
+        number[x - 3 : x + 9, y - 3 : y + 9, 3:13] = part
+        lesions[x : x + 6, y : y + 6, 6:10] = True
+        image[x : x + 6, y : y + 6, 6:10] += gain
+    found = np.asarray(lesion._visible(image, lesions, number))
+    assert (found == (lesions & (number == 1))).all()
+
+
+@pytest.mark.slow
+def test_a_lesion_example_is_bright_where_its_target_is(head: Labels) -> None:
+    places = Places.of_head(head)
+    packed = pack_head(places.labels, places.to_ventricles)
+    make = jax.jit(lambda key, found: lesion.lesion_example(key, packed, found, shape=(48, 56, 48)))
+    gains, healthy = [], 0
+    for seed in range(16):
+        found = draw_map(np.random.default_rng(seed), places, None)
+        image, target = (np.asarray(a) for a in make(jax.random.key(seed), found))
+        again, _ = make(jax.random.key(seed), found)
+        assert (np.asarray(again) == image).all()
+        assert np.isfinite(image).all()
+        assert target[image == 0].mean() < 0.01
+        if not found.level:
+            healthy += 1
+            assert not target.any()
+        elif target.any():
+            gains.append(
+                np.median(image[target > 0]) - np.median(image[(target == 0) & (image != 0)])
+            )
+    assert healthy > 0
+    assert len(gains) > 4
+    assert np.median(gains) > 0.8
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from dataclasses import replace
+from bids_flairseg.model.unet import Stage, UNetConfig
+from bids_flairseg.train import export, recipes
+from bids_flairseg.train.online import anatomy, fit, lesion
+
+if __name__ == "__main__":
+    small = UNetConfig(encoder=(Stage(4, 4, 8),), decoder=(Stage(8, 8, 8),), residual=False,
+                       head=(4,), head_kernel=3, head_activation="linear")
+    for name, recipe in recipes.RECIPES.items():
+        recipes.RECIPES[name] = replace(
+            recipe, network=replace(small, classes=recipe.network.classes), precision="float32",
+            warm_up_steps=2, steps_per_epoch=5, learning_rate=1e-2)
+    lesion.lesion_example.__kwdefaults__["shape"] = (48, 56, 48)
+    anatomy.anatomy_example.__kwdefaults__["shape"] = (32, 40, 32)
+    folder, heads = Path(sys.argv[1]), sys.argv[2:]
+    for kind in ("lesion", "anatomy"):
+        ask = [kind, "--heads", *heads, "--run", str(folder / kind), "--room", "8"]
+        fit.main([*ask, "--minutes", "0.01"])  # one epoch, as the clock has run out by then
+        first = (folder / kind / "history.jsonl").read_text().splitlines()
+        more = json.loads(first[-1])["minutes"] + 0.2
+        fit.main([*ask, "--minutes", str(more), "--settle", str(folder / f"{kind}-2"),
+                  "--settle-minutes", "0.01"])
+        rows = (folder / kind / "history.jsonl").read_text().splitlines()
+        assert rows[: len(first)] == first and len(rows) > len(first)
+        export.main([kind, str(folder / f"{kind}-bundle"), "--run", str(folder / f"{kind}-2")])
+"""
+
+
+@pytest.mark.slow
+def test_training_on_the_device_goes_on_settles_and_becomes_a_bundle(
+    head: Labels, tmp_path: Path
+) -> None:
+    paths = []
+    for number in range(2):
+        paths.append(tmp_path / f"head{number}.nii.gz")
+        nib.save(nib.Nifti1Image(head[::-1] if number else head, np.eye(4)), paths[-1])
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    python = os.environ.get("FLAIRSEG_JAX_PYTHON", sys.executable)
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    done = subprocess.run(
+        [python, script, tmp_path, *paths], env=environment, check=False, capture_output=True,
+        text=True, timeout=1200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    for kind in ("lesion", "anatomy"):
+        rows = [json.loads(line) for line in (tmp_path / kind / "history.jsonl").open()]
+        assert rows[-1]["loss"] < rows[0]["loss"]
+        assert (tmp_path / f"{kind}-bundle" / "model.weights.h5").exists()
