@@ -1,5 +1,6 @@
 """Scores of synthetic heads: what is perfect scores perfectly, what is wrong does not."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bids_flairseg.model.bundle import Card, load_bundle, save_bundle
 from bids_flairseg.train.pool import write_example
 from bids_flairseg.train.scores import Answer, agreeing_regions, ask, score_lesions
 
@@ -85,3 +87,24 @@ def test_regions_agree_with_themselves_and_not_with_a_head_upside_down() -> None
     turned = agreeing_regions(truth, truth[:, :, ::-1].astype(int), seed=0)
     assert len(turned) == 40
     assert np.mean(turned) < 0.7
+
+
+def test_a_network_goes_beside_another_and_the_mean_of_both_comes_out(
+    tmp_path: Path, parent: Path
+) -> None:
+    from bids_flairseg.model.unet import build_unet
+    from bids_flairseg.train.export import join
+
+    bundle = load_bundle(parent)
+    own = replace(bundle.config.architecture, patch=1)
+    model = build_unet(own)
+    both, network = join(model, own, parent)
+    assert network.beside == bundle.config.architecture
+    edge = network.multiple
+    image = np.random.default_rng(0).normal(size=(1, edge, edge, edge, 1)).astype(np.float32)
+    logits = [np.log(p / (1 - p)) for p in (np.asarray(m(image)) for m in (model, bundle.model))]
+    expected = 1 / (1 + np.exp(-np.mean(logits, axis=0)))
+    np.testing.assert_allclose(np.asarray(both(image)), expected, atol=1e-4)
+    save_bundle(tmp_path / "both", both, replace(bundle.config, architecture=network), Card())
+    again = load_bundle(tmp_path / "both").model
+    np.testing.assert_allclose(np.asarray(again(image)), expected, atol=2e-3)
