@@ -144,9 +144,17 @@ def test_scripts_and_modules_take_the_options_that_the_pages_give(page: Path) ->
             called = re.search(r"python (?:(\S+\.py)|-m (bids_flairseg[\w.]*))(.*)", line)
             if called:
                 path = Path(called[1] or called[2].replace(".", "/") + ".py")
-                source = (ROOT / path).read_text(encoding="utf-8")
+                source = source_of(ROOT / path)
                 for option in re.findall(r"(?<!\S)(--[a-z-]+)", called[3]):
                     assert f'"{option}"' in source, (path, option)
+
+
+def source_of(script: Path) -> str:
+    """Read a script and the modules beside it that it imports from."""
+    text = script.read_text(encoding="utf-8")
+    names = re.findall(r"^from (\w+) import", text, re.MULTILINE)
+    beside = [path for path in (script.with_name(f"{name}.py") for name in names) if path.is_file()]
+    return text + "".join(path.read_text(encoding="utf-8") for path in beside)
 
 
 def test_the_map_of_the_code_names_what_there_is() -> None:

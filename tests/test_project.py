@@ -115,7 +115,7 @@ def test_scripts_import_what_there_is(script: Path) -> None:
 def test_every_dependency_has_a_lower_bound() -> None:
     lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
     assert [text for each in lists for text in each if ">=" not in text] == [
-        "bids-flairseg[docs,test]"
+        "bids-flairseg[docs,jax,test]"
     ]
 
 

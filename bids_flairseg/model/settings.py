@@ -150,7 +150,7 @@ class BundleConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready values, the format first."""
-        values = asdict(self)
+        values = asdict(self) | {"architecture": self.architecture.to_dict()}
         return {"format": values.pop("format")} | values
 
     @classmethod

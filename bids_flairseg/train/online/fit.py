@@ -2,7 +2,7 @@
 
 ``KERAS_BACKEND=jax python -m bids_flairseg.train.online.fit RECIPE --heads LABELMAPS ... --run RUN
 --minutes M --settle RUN2 --settle-minutes M2``; ``bids_flairseg.train.export`` makes a bundle of
-RUN2. The rate follows the clock, so that a lent device is used to the end.
+RUN2. The rate follows the clock, so that a lent device is used to the end; compiling comes on top.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +41,9 @@ class Supply(Protocol):
 
     def draw(self, seed: int, step: int, batch: int) -> tuple[Array, Array]:
         """Return images (N, X, Y, Z, 1), float32, and targets, uint8, of a step."""
+
+    def expect(self, batch: int) -> tuple[Any, Any]:
+        """Return shapes and types of what will be drawn, without drawing it."""
 
     def stop(self) -> None:
         """End what runs beside it."""
@@ -114,6 +118,11 @@ class _Run:
         """Train until the time is over."""
         recipe, model = self.recipe, self.model
         done = int(model.optimizer.iterations)
+        with ThreadPoolExecutor(1) as beside:  # to compile takes a minute for each of the two
+            drawn = beside.submit(self.supply.draw, recipe.seed, done, recipe.batch)
+            expected = self.supply.expect(recipe.batch)
+            step = self.step.lower(self.state, *expected, jnp.float32(0)).compile()
+            drawn.result()
         begun = kept = time.monotonic()
         losses: list[Array] = []
         while True:
@@ -122,7 +131,7 @@ class _Run:
                 break
             rate = recipe.learning_rate * _pace(now / minutes, done, recipe.warm_up_steps)
             images, targets = self.supply.draw(recipe.seed, done, recipe.batch)
-            self.state, loss = self.step(self.state, images, targets, jnp.float32(rate))
+            self.state, loss = step(self.state, images, targets, jnp.float32(rate))
             losses.append(loss)
             done += 1
             if done % recipe.steps_per_epoch == 0:
@@ -161,10 +170,8 @@ def _pace(share: float, step: int, warm_up: int) -> float:
     return max(cosine, 0.003) * min(1.0, (step + 1) / max(warm_up, 1))
 
 
-def _make_step(
-    model: keras.Model, recipe: Recipe, given: _Given
-) -> Callable[..., tuple[State, Array]]:
-    """Return the function that makes one step, compiled."""
+def _make_step(model: keras.Model, recipe: Recipe, given: _Given) -> Any:
+    """Return the function that makes one step, to be compiled."""
     loss_of = careful_loss if recipe.network.classes == 1 else class_loss
     optimizer = model.optimizer
 
@@ -181,8 +188,7 @@ def _make_step(
         trained, inner = optimizer.stateless_apply(inner, slopes, trained)
         return (trained, fixed, inner), loss
 
-    compiled_step: Callable[..., tuple[State, Array]] = jax.jit(step, donate_argnums=0)
-    return compiled_step
+    return jax.jit(step, donate_argnums=0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

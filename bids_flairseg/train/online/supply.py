@@ -51,6 +51,11 @@ class AnatomySupply:
             examples.append(_draw_anatomy(_key(rng), self._heads, place))
         return _batch(examples)
 
+    def expect(self, batch: int) -> tuple[Any, Any]:
+        """Return shapes and types of what will be drawn, without drawing it."""
+        key = np.zeros(2, np.uint32)
+        return _expect(_draw_anatomy, (key, self._heads, 0), batch)
+
     def stop(self) -> None:
         """Nothing runs beside this."""
 
@@ -116,6 +121,11 @@ class LesionSupply:
             about = (place, *self._about[place])
             examples.append(_draw_lesions(_key(rng), self._heads, self._codes, about))
         return _batch(examples)
+
+    def expect(self, batch: int) -> tuple[Any, Any]:
+        """Return shapes and types of what will be drawn, without drawing it."""
+        key, about = np.zeros(2, np.uint32), (0, *self._about[0])
+        return _expect(_draw_lesions, (key, self._heads, self._codes, about), batch)
 
     def stop(self) -> None:
         """End the processes."""
@@ -194,6 +204,14 @@ def _anatomy(key: Array, heads: Head, place: Array) -> tuple[Array, Array]:
 
 def _one(heads: Head, place: Array) -> Head:
     return Head(*(group[place] for group in heads))
+
+
+def _expect(draw: Callable[..., Any], arguments: tuple[Any, ...], batch: int) -> tuple[Any, Any]:
+    image, target = (
+        jax.ShapeDtypeStruct((batch, *one.shape, 1), one.dtype)
+        for one in jax.eval_shape(draw, *arguments)
+    )
+    return image, target
 
 
 def _batch(examples: list[tuple[Array, Array]]) -> tuple[Array, Array]:
