@@ -58,7 +58,7 @@ def join(model: keras.Model, network: UNetConfig, other: Path) -> tuple[keras.Mo
     network : UNetConfig
         Its shape.
     other : Path
-        Bundle with the same preprocessing and classes.
+        Bundle of one network, with the same preprocessing and classes.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def join(model: keras.Model, network: UNetConfig, other: Path) -> tuple[keras.Mo
         Its shape.
     """
     bundle = load_bundle(other)
-    config = replace(network, beside=replace(bundle.config.architecture, beside=None))
+    config = replace(network, beside=bundle.config.architecture)
     both = build_unet(config)
     for prefix, part in zip(PREFIXES, (model, bundle.model), strict=True):
         for layer in part.layers:

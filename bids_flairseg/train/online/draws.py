@@ -110,7 +110,7 @@ def along(matrix: Array, image: Array, axis: int) -> Array:
     return jnp.moveaxis(moved, 0, axis)
 
 
-def blur(image: Array, sigma: float | Array, axes: tuple[int, ...] = (0, 1, 2)) -> Array:
+def blur(image: Array, sigma: float | Array) -> Array:
     """Smooth by a Gaussian, whose weights are scaled to one at the faces.
 
     Parameters
@@ -119,15 +119,13 @@ def blur(image: Array, sigma: float | Array, axes: tuple[int, ...] = (0, 1, 2)) 
         Any.
     sigma : float
         Standard deviation in voxels, above 0.
-    axes : tuple of int
-        Along which.
 
     Returns
     -------
     smooth : jax.Array of float32, shape (X, Y, Z)
         Smoothed.
     """
-    for axis in axes:
+    for axis in range(3):
         index = jnp.arange(image.shape[axis])
         weights = jnp.exp(-0.5 * ((index[:, None] - index) / sigma) ** 2)
         image = along(weights / weights.sum(1, keepdims=True), image, axis)

@@ -118,9 +118,9 @@ class _Run:
         """Train until the time is over."""
         recipe, model = self.recipe, self.model
         done = int(model.optimizer.iterations)
+        expected = self.supply.expect(recipe.batch)
         with ThreadPoolExecutor(1) as beside:  # to compile takes a minute for each of the two
             drawn = beside.submit(self.supply.draw, recipe.seed, done, recipe.batch)
-            expected = self.supply.expect(recipe.batch)
             step = self.step.lower(self.state, *expected, jnp.float32(0)).compile()
             drawn.result()
         begun = kept = time.monotonic()

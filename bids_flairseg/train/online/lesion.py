@@ -194,7 +194,6 @@ def _rated(soft: Array, core: Array, change: Array) -> Array:
 def _visible(image: Array, outlined: Array, number: Array) -> Array:
     """Keep the parts that are brighter than what lies around them."""
     around = ~outlined & (number > 0) & (image != 0) & (image > _DARKEST)
-    # what was outlined beyond the numbered voxels goes with the part whose shell it lies in
     parts = jnp.arange(PART + 1)
 
     def moments(mask: Array) -> tuple[Array, Array, Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import queue
 from collections.abc import Callable, Sequence
@@ -22,8 +21,6 @@ from bids_flairseg.train.online.heads import Head, LesionMap, draw_map, pack_hea
 from bids_flairseg.train.online.lesion import lesion_example
 from bids_flairseg.train.synthesis.labels import read_labels
 from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
-
-LOGGER = logging.getLogger(__name__)
 
 _AHEAD = 64
 
