@@ -8,7 +8,6 @@ pool the bundle has no scores and no calibration, and may be the run of another 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_flairseg.errors import InputError
 from bids_flairseg.model.bundle import (
     BundleConfig,
     Card,
@@ -29,7 +29,7 @@ from bids_flairseg.model.bundle import (
 )
 from bids_flairseg.model.unet import PREFIXES, UNetConfig, build_unet
 from bids_flairseg.train.calibration import fit_scaling, fold
-from bids_flairseg.train.pretrain import averaged
+from bids_flairseg.train.pretrain import averaged, read_history
 from bids_flairseg.train.recipes import RECIPES, Recipe
 from bids_flairseg.train.scores import ask, score_classes, score_lesions
 from bids_flairseg.train.synthesis.labels import CLASSES
@@ -129,8 +129,12 @@ def _doubtful(
 
 def _history(run: Path, recipe: Recipe) -> dict[str, Any]:
     """Return what the card says of a run's length and loss."""
-    lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = read_history(run)
+    if not rows:
+        raise InputError(
+            f"{run}: expected a run with an epoch at least, found none in its history. Let it "
+            "train for longer."
+        )
     return {
         "steps": (rows[-1]["epoch"] + 1) * recipe.steps_per_epoch,
         "last_loss": rows[-1]["loss"],

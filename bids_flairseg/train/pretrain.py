@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,11 +25,11 @@ from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.losses import careful_loss, class_loss
 from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.recipes import RECIPES, Recipe
-from bids_flairseg.train.state import load_state, read_arrays, save_state, write_arrays
+from bids_flairseg.train.state import load_state, read_arrays, save_state, write_arrays, write_text
 
 LOGGER = logging.getLogger(__name__)
 
-START, STATE = "start.npz", "state.npz"
+START, STATE, HISTORY = "start.npz", "state.npz", "history.jsonl"
 
 
 class PoolDataset(keras.utils.PyDataset):
@@ -77,34 +78,40 @@ class Keep(keras.callbacks.Callback):
     ----------
     run : Path
         Folder of the run.
+    spent : float
+        Minutes of earlier calls.
     limit : float or None
-        Minutes after which the training ends, to be resumed by another call.
+        Minutes after which this call ends, to be resumed by another.
     minutes : float
         Time between two checkpoints.
     """
 
-    def __init__(self, run: Path, *, limit: float | None = None, minutes: float = 4.0) -> None:
+    def __init__(
+        self, run: Path, *, spent: float = 0.0, limit: float | None = None, minutes: float = 4.0
+    ) -> None:
         super().__init__()
-        self.run, self.seconds, self.limit = run, minutes * 60, limit
+        self.run, self.spent, self.seconds, self.limit = run, spent, minutes * 60, limit
         self.last = self.start = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        """Of this call, until now."""
+        return (time.monotonic() - self.start) / 60
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Log the epoch, and keep the state when it is due."""
         row = {name: round(float(value), 5) for name, value in (logs or {}).items()}
-        row |= {"epoch": epoch, "minutes": round((time.monotonic() - self.start) / 60, 2)}
-        with (self.run / "history.jsonl").open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
-        LOGGER.info("%s", row)
+        note(self.run, row | {"epoch": epoch, "minutes": round(self.spent + self.minutes, 2)})
         # not at the end of the training: Keras has put the averaged weights in place by then
         last = epoch + 1 == self.params["epochs"]
-        if self.limit is not None and row["minutes"] >= self.limit:
+        if self.limit is not None and self.minutes >= self.limit:
             last = self.model.stop_training = True
         if last or time.monotonic() - self.last > self.seconds:
             self.write()
 
     def write(self) -> None:
         """Write the state."""
-        save_state(self.run / STATE, self.model)
+        save_state(self.run / STATE, self.model, {"minutes": self.spent + self.minutes})
         self.last = time.monotonic()
 
 
@@ -179,6 +186,70 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
     return model
 
 
+def begin(
+    recipe: Recipe,
+    run: Path,
+    steps: int,
+    *,
+    start: Path | None = None,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
+) -> tuple[keras.Model, float]:
+    """Return the model as the run left it, or as it begins.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What is trained.
+    run : Path
+        Folder of checkpoints and history; made if it is missing.
+    steps : int
+        See :func:`compiled`.
+    start : Path or None
+        Run of a first stage, or bundle, whose averaged weights are the first ones of this run.
+    schedule : LearningRateSchedule or None
+        See :func:`compiled`.
+
+    Returns
+    -------
+    model : keras.Model
+        Compiled, with its optimiser built.
+    minutes : float
+        That the run has taken until its last state; what the history says of later is forgotten.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(recipe.seed)
+    if start and not (run / START).exists():
+        weights = averaged(recipe, start).get_weights()
+        write_arrays(run / START, {f"model{i}": array for i, array in enumerate(weights)})
+    second_stage = (run / START).exists()
+    model = compiled(recipe, steps, second_stage=second_stage, schedule=schedule)
+    model.optimizer.build(model.trainable_variables)
+    if second_stage:
+        first, _ = read_arrays(run / START)
+        model.set_weights([first[f"model{i}"] for i in range(len(first))])
+    minutes = 0.0
+    if (run / STATE).exists():
+        minutes = load_state(run / STATE, model)["minutes"]
+        LOGGER.info("resuming after step %d", int(model.optimizer.iterations))
+    epochs = int(model.optimizer.iterations) // recipe.steps_per_epoch
+    rows = [row for row in read_history(run) if row["epoch"] < epochs]
+    write_text(run / HISTORY, "".join(json.dumps(row) + "\n" for row in rows))
+    return model, minutes
+
+
+def read_history(run: Path) -> list[dict[str, Any]]:
+    """Return the rows of a run's history, of which there are none before its first epoch ends."""
+    path = run / HISTORY
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def note(run: Path, row: dict[str, Any]) -> None:
+    """Add a row to a run's history."""
+    with (run / HISTORY).open("a") as stream:
+        stream.write(json.dumps(row) + "\n")
+    LOGGER.info("%s", row)
+
+
 def train(
     recipe: Recipe,
     pool: Path,
@@ -210,24 +281,11 @@ def train(
     model : keras.Model
         With the running averages of its weights in place.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(recipe.seed)
-    if start and not (run / START).exists():
-        weights = averaged(recipe, start).get_weights()
-        write_arrays(run / START, {f"model{i}": array for i, array in enumerate(weights)})
-    second_stage = (run / START).exists()
-    model = compiled(recipe, steps, second_stage=second_stage)
-    done = 0
-    if second_stage:
-        first, _ = read_arrays(run / START)
-        model.set_weights([first[f"model{i}"] for i in range(len(first))])
-    if (run / STATE).exists():
-        load_state(run / STATE, model)
-        done = int(model.optimizer.iterations) // recipe.steps_per_epoch
-        LOGGER.info("resuming after epoch %d", done)
+    model, minutes = begin(recipe, run, steps, start=start)
+    done = int(model.optimizer.iterations) // recipe.steps_per_epoch
     data = PoolDataset(pool, recipe, seed=recipe.seed, epoch=done)
     epochs = math.ceil(steps / recipe.steps_per_epoch)
-    keep = [Keep(run, limit=limit)]
+    keep = [Keep(run, spent=minutes, limit=limit)]
     # not shuffled: the draws are random already, and a resumed run has to see the same order
     model.fit(data, initial_epoch=done, epochs=epochs, shuffle=False, callbacks=keep, verbose=0)
     return model

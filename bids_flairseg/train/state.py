@@ -122,7 +122,7 @@ def read_arrays(path: Path) -> tuple[Arrays, Any]:
     return arrays, None if text is None else json.loads(text.tobytes())
 
 
-def save_state(path: Path, model: keras.Model) -> None:
+def save_state(path: Path, model: keras.Model, meta: Any = None) -> None:
     """Write all variables of model and optimiser.
 
     Parameters
@@ -131,11 +131,13 @@ def save_state(path: Path, model: keras.Model) -> None:
         File to write.
     model : keras.Model
         Compiled model.
+    meta : object
+        Anything that JSON can hold.
     """
-    write_arrays(path, capture(model))
+    write_arrays(path, capture(model), meta)
 
 
-def load_state(path: Path, model: keras.Model) -> None:
+def load_state(path: Path, model: keras.Model) -> Any:
     """Read what :func:`save_state` wrote into a model of the same shape.
 
     Parameters
@@ -144,8 +146,15 @@ def load_state(path: Path, model: keras.Model) -> None:
         File to read.
     model : keras.Model
         Compiled model.
+
+    Returns
+    -------
+    meta : object
+        What was written with it.
     """
-    restore(read_arrays(path)[0], model)
+    arrays, meta = read_arrays(path)
+    restore(arrays, model)
+    return meta
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,7 +8,6 @@ RUN2. The rate follows the clock, so that a lent device is used to the end; comp
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import time
@@ -25,11 +24,9 @@ from jax import Array
 
 from bids_flairseg.train.losses import careful_loss, class_loss
 from bids_flairseg.train.online.supply import AnatomySupply, LesionSupply
-from bids_flairseg.train.pretrain import START, STATE, averaged, compiled
+from bids_flairseg.train.pretrain import STATE, begin, note
 from bids_flairseg.train.recipes import RECIPES, Recipe
-from bids_flairseg.train.state import load_state, read_arrays, save_state, write_arrays
-
-LOGGER = logging.getLogger(__name__)
+from bids_flairseg.train.state import save_state
 
 _KEEP_SECONDS = 150.0
 _EMA = 0.998
@@ -68,22 +65,8 @@ def train(
         Run of a first stage, or bundle, whose averaged weights are the first ones; the
         normalisation is then fixed.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(recipe.seed)
-    if start and not (run / START).exists():
-        weights = averaged(recipe, start).get_weights()
-        write_arrays(run / START, {f"model{i}": array for i, array in enumerate(weights)})
-    second = (run / START).exists()
     rate = _Given()
-    model = compiled(recipe, 1, second_stage=second, schedule=rate)
-    model.optimizer.build(model.trainable_variables)
-    if second:
-        first, _ = read_arrays(run / START)
-        model.set_weights([first[f"model{i}"] for i in range(len(first))])
-    spent = 0.0
-    if (run / STATE).exists():
-        load_state(run / STATE, model)
-        spent = json.loads((run / "history.jsonl").read_text().splitlines()[-1])["minutes"]
+    model, spent = begin(recipe, run, 1, start=start, schedule=rate)
     _Run(recipe, supply, run, model, rate).go(minutes, spent)
 
 
@@ -107,6 +90,7 @@ class _Run:
         self, recipe: Recipe, supply: Supply, run: Path, model: keras.Model, rate: _Given
     ) -> None:
         self.recipe, self.supply, self.run, self.model = recipe, supply, run, model
+        self.spent = 0.0
         self.step = _make_step(model, recipe, rate)
         self.state: State = (
             [v.value for v in model.trainable_variables],
@@ -126,7 +110,7 @@ class _Run:
         begun = kept = time.monotonic()
         losses: list[Array] = []
         while True:
-            now = spent + (time.monotonic() - begun) / 60
+            now = self.spent = spent + (time.monotonic() - begun) / 60
             if now >= minutes and not losses:
                 break
             rate = recipe.learning_rate * _pace(now / minutes, done, recipe.warm_up_steps)
@@ -139,7 +123,7 @@ class _Run:
                 losses = []
                 if not math.isfinite(mean):
                     raise FloatingPointError(f"{self.run}: the loss became {mean}.")
-                self._note(done, mean, rate, spent + (time.monotonic() - begun) / 60)
+                self._note(done, mean, rate, now)
                 if time.monotonic() - kept > _KEEP_SECONDS:
                     self.keep()
                     kept = time.monotonic()
@@ -149,9 +133,7 @@ class _Run:
         row = {"epoch": done // self.recipe.steps_per_epoch - 1, "loss": round(loss, 5),
                "rate": rate, "minutes": round(minutes, 3),
                "maps": getattr(self.supply, "count", 0)}  # fmt: skip
-        with (self.run / "history.jsonl").open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
-        LOGGER.info("%s", row)
+        note(self.run, row)
 
     def keep(self) -> None:
         """Write the state."""
@@ -161,7 +143,7 @@ class _Run:
         for variables, values in zip(groups, self.state, strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(jnp.copy(value))  # the step gives its own away
-        save_state(self.run / STATE, model)
+        save_state(self.run / STATE, model, {"minutes": self.spent})
 
 
 def _pace(share: float, step: int, warm_up: int) -> float:
