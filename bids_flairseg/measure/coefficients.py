@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from bids_flairseg.measure.summaries import FEWEST, Interval, draw_clusters, interval_of
 
 SPEARMAN, PEARSON, LIN, ICC = "Spearman", "Pearson", "Lin's concordance", "ICC(2,1)"
 BIAS, LOWER, UPPER = "bias", "lower limit of agreement", "upper limit of agreement"
+
+# Numbers that are ranked at a time.
+_PART = 1_000_000
 
 
 def coefficient_intervals(
@@ -44,19 +46,44 @@ def coefficient_intervals(
     sums = np.stack([np.bincount(codes, weights=column) for column in columns], axis=1)
     found: list[NDArray[np.float64]] = []
     for drawn in draw_clusters(len(sums), seed=seed):
-        ranks = np.array([_spearman(one, other, times[codes]) for times in drawn])
+        pieces = np.array_split(drawn, 1 + len(drawn) * len(codes) // _PART)
+        ranks = np.concatenate([_spearman(one, other, piece[:, codes]) for piece in pieces])
         found.append(np.vstack([ranks, _from_sums((drawn.astype(np.float64) @ sums).T)]))
     return dict(zip(names, map(interval_of, np.hstack(found)), strict=True))
 
 
 def _spearman(
     one: NDArray[np.float64], other: NDArray[np.float64], times: NDArray[np.int64]
-) -> float:
-    """Return the rank correlation of scans that are drawn so many times each."""
-    a, b = (rankdata(np.repeat(values, times)) for values in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    size = float((a @ a) * (b @ b))
-    return float(a @ b) / size**0.5 if size > 0 else float("nan")
+) -> NDArray[np.float64]:
+    """Return the rank correlation of every resample.
+
+    Parameters
+    ----------
+    one, other : ndarray of float, shape (n,)
+        Both measurements.
+    times : ndarray of int, shape (resamples, n)
+        How often each scan was drawn.
+
+    Returns
+    -------
+    ndarray of float, shape (resamples,)
+        NaN where a measurement has one value only.
+    """
+    count = times.sum(axis=1, keepdims=True)
+    a, b = (_ranks(values, times) - (count + 1) / 2 for values in (one, other))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.sqrt((times * a**2).sum(axis=1) * (times * b**2).sum(axis=1))
+        found: NDArray[np.float64] = (times * a * b).sum(axis=1) / size
+    return found
+
+
+def _ranks(values: NDArray[np.float64], times: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rank values that are there so many times each, ties by their mean, as SciPy's `rankdata`."""
+    levels, level = np.unique(values, return_inverse=True)
+    alike = np.zeros((len(times), len(levels)))
+    np.add.at(alike.T, level, times.T)
+    ranks: NDArray[np.float64] = np.cumsum(alike, axis=1) - (alike - 1) / 2
+    return ranks[:, level]
 
 
 def _from_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:

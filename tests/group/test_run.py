@@ -148,6 +148,7 @@ def test_links_lead_to_pages_that_exist(dataset: DatasetConfig, finish: Finish) 
     assert "sub-2.html" not in page
 
 
+@pytest.mark.slow
 def test_everything_at_once(dataset: DatasetConfig, finish: Finish, tmp_path: Path) -> None:
     """Two raters, two models, groups, repeated scans: all tables, figures and words."""
     lines = ["participant_id diagnosis"]

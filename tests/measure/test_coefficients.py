@@ -15,6 +15,7 @@ from bids_flairseg.measure.coefficients import (
     SPEARMAN,
     UPPER,
     _from_sums,
+    _spearman,
     coefficient_intervals,
 )
 from bids_flairseg.measure.concordance import bland_altman, icc, lin_concordance
@@ -44,6 +45,20 @@ def test_intervals_agree_with_those_of_normal_theory(pairs: tuple[np.ndarray, np
         width = high - low
         assert interval.low == pytest.approx(low, abs=0.2 * width), name
         assert interval.high == pytest.approx(high, abs=0.2 * width), name
+
+
+def test_resampled_rank_correlations_are_those_of_the_repeated_scans() -> None:
+    random = np.random.default_rng(3)
+    one, other = random.integers(0, 9, (2, 30)).astype(float)  # with ties
+    times = random.multinomial(30, np.full(30, 1 / 30), 20)
+    times[0] = 0
+    times[0, 4] = 30
+    found = _spearman(one, other, times)
+    expected = [
+        stats.spearmanr(np.repeat(one, row), np.repeat(other, row)).statistic for row in times[1:]
+    ]
+    assert np.isnan(found[0])
+    assert found[1:] == pytest.approx(expected)
 
 
 def test_every_coefficient_lies_in_its_interval(pairs: tuple[np.ndarray, np.ndarray]) -> None:

@@ -78,6 +78,7 @@ def test_the_result_is_told_in_table_curve_log_and_event_file(
         assert volume == pytest.approx(score.predicted_ml)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", [True, False])
 def test_held_out_cases_are_mirrored_as_the_main_job_does_it(
     unbroken: tuple[TrainingJob, FitResult], tmp_path: Path, flip: bool
@@ -98,14 +99,8 @@ def test_held_out_cases_are_mirrored_as_the_main_job_does_it(
     assert distances[flip] <= 1 / 200 + 1e-3 < distances[not flip]
 
 
-@pytest.mark.parametrize(
-    "epoch_and_step",
-    [
-        (1, 2),
-        pytest.param((2, 1), marks=pytest.mark.slow),
-        pytest.param((3, 4), marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch_and_step", [(1, 2), (2, 1), (3, 4)])
 def test_after_sigterm_the_same_job_ends_as_an_unbroken_one(
     unbroken: tuple[TrainingJob, FitResult], tmp_path: Path, epoch_and_step: tuple[int, int]
 ) -> None:
@@ -259,6 +254,7 @@ def test_nothing_better_than_the_parent_keeps_the_parent(parent: Path, tmp_path:
     assert any("its weights are kept" in note for note in result.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dice", "kept"), [(0.505, 0), (0.52, 1)])
 def test_a_gain_that_may_be_chance_keeps_the_parent(
     parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dice: float, kept: int

@@ -64,6 +64,7 @@ def test_a_lesion_map_names_parts_and_what_is_around_them(head: Labels) -> None:
         assert not (around & inside).any()
 
 
+@pytest.mark.slow
 def test_fields_have_no_mean_and_unit_variance() -> None:
     values = [np.asarray(draws(seed).field((40, 48, 40), 8.0, 1.0)) for seed in range(6)]
     assert abs(np.mean(values)) < 0.1
@@ -72,6 +73,7 @@ def test_fields_have_no_mean_and_unit_variance() -> None:
     assert steps < 0.7  # smooth
 
 
+@pytest.mark.slow
 def test_a_pose_without_movement_is_the_identity_or_its_mirror_image(head: Labels) -> None:
     centre = (np.array(head.shape, np.float32) - 1) / 2
     index = np.zeros(1024, np.uint32)
@@ -114,6 +116,7 @@ def test_slices_keep_a_ramp_and_fine_ones_keep_all(step: float) -> None:
         assert np.asarray(cut.gain) == pytest.approx(1, abs=0.061)
 
 
+@pytest.mark.slow
 def test_noise_is_as_smooth_as_the_slices_are_thick() -> None:
     flat = np.ones((32, 32, 40), np.float32)
     still = [acquisition.draw_slices(draws(1), 32, np.float32(1)) for _ in range(2)]

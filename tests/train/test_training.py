@@ -116,6 +116,7 @@ def test_a_second_stage_begins_at_the_averages_and_leaves_the_normalisation(
             assert np.array_equal(a, b) == kept
 
 
+@pytest.mark.slow
 def test_training_learns_and_its_export_is_a_bundle_that_finds_lesions(
     examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_scheduler_loads_nothing_heavy(name: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_scans_are_finished_in_order_rather_than_all_begun(tmp_path: Path) -> None:
     seen = run(tmp_path, dict.fromkeys(("a", "b", "c", "d", "e"), (PID, PID, PID)), n_procs=1)
     ended = [node for node, status in seen.items() if status == "end"]
