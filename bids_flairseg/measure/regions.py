@@ -13,6 +13,9 @@ the juxtaventricular zone of Kim et al. 2008 (Biol Psychiatry 64:273), and 1.5 m
 cortex, where the white matter of a gyrus is itself only a few mm wide. The 10 and 13 mm
 rules for the white matter hyperintensities of old age would make most lesions of a patient
 with multiple sclerosis periventricular; they are not used.
+
+A lesion is about as bright as cortex, and the network takes many for it. So cortex within or
+around lesions counts only where it goes on to cortex that has no lesion near it.
 """
 
 from __future__ import annotations
@@ -44,9 +47,15 @@ CORTEX_REACH_MM = 1.5
 _TISSUE_REACH_MM = 6.0
 # Islands of ventricle smaller than this are mistakes of the network, not ventricles.
 _MIN_VENTRICLE_MM3 = 50.0
+# Cortex this near to a lesion may be the lesion's own rim, which is a voxel of the network wide.
+_RIM_MM = 2.5
+# Pieces of cortex away from lesions that are smaller than this are no part of the sheet.
+_MIN_CORTEX_MM3 = 500.0
 
 
-def region_map(classes: LabelArray, spacing: Sequence[float]) -> NDArray[np.uint8]:
+def region_map(
+    classes: LabelArray, spacing: Sequence[float], lesions: BoolArray | None = None
+) -> NDArray[np.uint8]:
     """Give every voxel the region that a lesion there would lie in.
 
     In this order: nearer to cerebellum or brainstem than to the cerebrum, *infratentorial*;
@@ -64,6 +73,8 @@ def region_map(classes: LabelArray, spacing: Sequence[float]) -> NDArray[np.uint
         4 other CSF inside the brain, 5 cerebellum, 6 brainstem.
     spacing : sequence of three float
         Voxel edges in mm.
+    lesions : ndarray of bool, shape (X, Y, Z), optional
+        Lesions, which are not believed to be cortex.
 
     Returns
     -------
@@ -76,11 +87,13 @@ def region_map(classes: LabelArray, spacing: Sequence[float]) -> NDArray[np.uint
     if box is None:
         return regions
     inner = np.ascontiguousarray(classes[box])
+    if lesions is not None and lesions.any():
+        inner = _with_lesions(inner, lesions[box], spacing)
     grey = _reach(inner == CORTEX, spacing, _TISSUE_REACH_MM)
     white = _reach(inner == WHITE_MATTER, spacing, _TISSUE_REACH_MM)
     hindbrain = _reach(np.isin(inner, (CEREBELLUM, BRAINSTEM)), spacing, _TISSUE_REACH_MM)
     below = hindbrain < np.minimum(grey, white)
-    ventricles = _without_islands((inner == VENTRICLES) & ~below, spacing)
+    ventricles = _without_islands((inner == VENTRICLES) & ~below, spacing, _MIN_VENTRICLE_MM3)
     regions[box] = np.select(
         [
             below,
@@ -162,8 +175,19 @@ def _shifted(axis: int, shift: int) -> tuple[tuple[slice, ...], tuple[slice, ...
     return tuple(near), tuple(far)
 
 
-def _without_islands(mask: BoolArray, spacing: Sequence[float]) -> BoolArray:
-    """Leave out components of a mask that are too small to be ventricles."""
-    smallest = max(int(_MIN_VENTRICLE_MM3 / float(np.prod(spacing))), 1)
+def _with_lesions(
+    classes: LabelArray, lesions: BoolArray, spacing: Sequence[float]
+) -> NDArray[np.uint8]:
+    """Turn cortex that lies in lesions, or is their rim, into white matter."""
+    cortex = classes == CORTEX
+    near = np.isfinite(_reach(lesions, spacing, _RIM_MM))
+    sheet = _without_islands(cortex & ~near, spacing, _MIN_CORTEX_MM3)
+    rim = cortex & near & ~np.isfinite(_reach(sheet, spacing, _RIM_MM))
+    return np.where(rim | (cortex & lesions), WHITE_MATTER, classes).astype(np.uint8)
+
+
+def _without_islands(mask: BoolArray, spacing: Sequence[float], mm3: float) -> BoolArray:
+    """Leave out components of a mask that are smaller than so much."""
+    smallest = max(int(mm3 / float(np.prod(spacing))), 1)
     cleaned: BoolArray = cc3d.dust(mask, threshold=smallest, connectivity=26).astype(bool)
     return cleaned

@@ -103,7 +103,7 @@ def _measure(
     lesions = label_lesions(mask, voxel_ml=voxel_ml, min_ml=provenance.min_lesion_ml)
     warnings = (*provenance.warnings, *load_hints(lesions > 0, brain))
     provenance = replace(provenance, warnings=warnings)
-    regions = region_map(classes, voxel_spacing(affine))
+    regions = region_map(classes, voxel_spacing(affine), lesions > 0)
     table = lesion_table(lesions, probability, affine, regions)
     stats = scan_stats(table, brain, classes, affine=affine, provenance=provenance)
     content = {

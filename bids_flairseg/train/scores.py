@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bids_flairseg.measure.confidence import confidence
 from bids_flairseg.measure.lesions import label_lesions
@@ -26,16 +27,17 @@ _DRAWS = 2000
 _MIN_LESION_ML = 0.01
 _ANATOMY_MM = 2.0
 _TISSUE = (1, 2, 5, 6)  # cortex, white matter and deep grey, cerebellum, brainstem
+_WHITE = 2
 
 
-def probabilities(model: keras.Model, image: NDArray[np.float16]) -> NDArray[np.float32]:
+def probabilities(model: keras.Model, image: NDArray[np.floating]) -> NDArray[np.float32]:
     """Predict one example, padded to what the network takes.
 
     Parameters
     ----------
     model : keras.Model
         The network.
-    image : ndarray of float16, shape (X, Y, Z)
+    image : ndarray of float, shape (X, Y, Z)
         Example of a pool.
 
     Returns
@@ -62,14 +64,17 @@ def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
     Returns
     -------
     scores : dict
-        Dice by class name; of lesions put at random into the heads, the share that the
+        Dice by class name; of lesions that are put into the images, the share that the
         classes of the network give the region that the true ones give.
     """
     rows, right = [], []
     for number, path in enumerate(paths):
         image, target = read_example(path)
         found = probabilities(model, image).argmax(-1)
-        right += agreeing_regions(np.asarray(target), found, seed=number)
+        bright, balls = add_balls(image, np.asarray(target), seed=number)
+        right += agreeing_regions(
+            np.asarray(target), probabilities(model, bright).argmax(-1), balls
+        )
         pairs = [(found == index, target == index) for index in range(1, len(CLASSES))]
         rows.append([_dice(found > 0, target > 0), *(_dice(a, b) for a, b in pairs)])
     names = ("brain", *CLASSES[1:])
@@ -81,37 +86,71 @@ def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
     }
 
 
+def add_balls(
+    image: NDArray[np.float16], truth: NDArray[np.uint8], *, seed: int, count: int = 20
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Put bright balls into a head, apart from each other, two of three of them into white matter.
+
+    Parameters
+    ----------
+    image : ndarray of float16, shape (X, Y, Z)
+        At 2 mm; the 99th centile of the brain is about 1.
+    truth : ndarray of uint8, shape (X, Y, Z)
+        Anatomy classes.
+    seed : int
+        Of centres, sizes (a radius of 2 to 6 mm) and brightness.
+    count : int
+        Balls; fewer where there is no room.
+
+    Returns
+    -------
+    image : ndarray of float32, shape (X, Y, Z)
+        Nowhere darker than before.
+    labels : ndarray of int32, shape (X, Y, Z)
+        Voxels of brain tissue in each ball, numbered from 1.
+    """
+    rng = np.random.default_rng(seed)
+    tissue = np.isin(truth, _TISSUE)
+    anywhere, white = np.argwhere(tissue), np.argwhere(truth == _WHITE)
+    labels = np.zeros(truth.shape, np.int32)
+    grid = np.ogrid[tuple(slice(0, edge) for edge in truth.shape)]
+    for place in range(4 * count):
+        centres = anywhere if place % 3 == 0 or not len(white) else white
+        if not len(centres) or labels.max() == count:
+            break
+        centre = centres[int(rng.integers(len(centres)))]
+        radius = rng.uniform(2, 6) / _ANATOMY_MM
+        squared = sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True))
+        if not labels[squared <= (radius + 2) ** 2].any():
+            labels[(squared <= radius**2) & tissue] = labels.max() + 1
+    soft = ndimage.gaussian_filter((labels > 0).astype(np.float32), 0.5)
+    plain = np.asarray(image, np.float32)
+    return plain + soft * np.clip(rng.uniform(1.1, 1.5) - plain, 0, None), labels
+
+
 def agreeing_regions(
-    truth: NDArray[np.uint8], found: NDArray[np.int64], *, seed: int, count: int = 40
+    truth: NDArray[np.uint8], found: NDArray[np.int64], labels: NDArray[np.int32]
 ) -> list[bool]:
-    """Put balls into a head and compare the regions that two sets of classes give them.
+    """Compare the regions that two sets of classes give lesions.
 
     Parameters
     ----------
     truth, found : ndarray of int, shape (X, Y, Z)
         Anatomy classes at 2 mm.
-    seed : int
-        Of centres and sizes.
-    count : int
-        Balls, each with its centre in brain tissue and a radius of 2 to 6 mm.
+    labels : ndarray of int32, shape (X, Y, Z)
+        Lesions, numbered from 1.
 
     Returns
     -------
     same : list of bool
-        One per ball; empty where the head has no tissue.
+        One per lesion.
     """
-    rng = np.random.default_rng(seed)
-    centres = np.argwhere(np.isin(truth, _TISSUE))
     spacing = (_ANATOMY_MM,) * 3
-    maps = [region_map(classes, spacing) for classes in (truth, found)]
-    same = []
-    for centre in rng.permutation(centres)[:count]:
-        radius = rng.uniform(2, 6) / _ANATOMY_MM
-        grid = np.ogrid[tuple(slice(0, edge) for edge in truth.shape)]
-        ball = sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2
-        one, other = (int(lesion_regions(ball.astype(np.uint8), regions)[0]) for regions in maps)
-        same.append(one == other)
-    return same
+    one, other = (
+        lesion_regions(labels, region_map(classes, spacing, lesions))
+        for classes, lesions in ((truth, None), (found, labels > 0))
+    )
+    return [bool(same) for same in one == other]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_dilation, distance_transform_edt
 
 from bids_flairseg.measure import regions as module
 from bids_flairseg.measure.arrays import bounding_box
@@ -57,6 +57,43 @@ def test_an_island_is_no_ventricle() -> None:
     classes[42:45, 24:27, 30:33] = 3
     grid = region_map(classes, (1.0, 1.0, 1.0))
     assert REGIONS[grid[46, 25, 31]] == "deep_white"
+
+
+def lesion_taken_for_cortex(
+    *box: slice, rim: int = 1
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A head whose lesion, and the rim of it, are cortex in the eyes of the network."""
+    lesion = np.zeros(SHAPE, dtype=bool)
+    lesion[box] = True
+    classes = brain()
+    taken = binary_dilation(lesion, iterations=rim) & (classes == 2)
+    classes[taken] = 1
+    return classes, lesion
+
+
+@pytest.mark.parametrize(
+    ("box", "region"),
+    [
+        (np.s_[39:44, 22:27, 26:31], "deep_white"),
+        (np.s_[37:42, 24:27, 26:31], "deep_white"),
+        (np.s_[47:52, 22:27, 26:31], "juxtacortical"),
+        (np.s_[50:56, 22:27, 26:31], "juxtacortical"),
+    ],
+)
+def test_a_lesion_is_not_its_own_cortex(box: tuple[slice, ...], region: str) -> None:
+    classes, lesion = lesion_taken_for_cortex(*box)
+    labels = lesion.astype(np.int32)
+    found = region_map(classes, (1.0, 1.0, 1.0), lesion)
+    assert REGIONS[int(lesion_regions(labels, found)[0])] == region
+    believed = region_map(classes, (1.0, 1.0, 1.0))
+    assert REGIONS[int(lesion_regions(labels, believed)[0])] == "juxtacortical"
+
+
+def test_cortex_away_from_lesions_stays_as_it_is() -> None:
+    lesion = np.zeros(SHAPE, dtype=bool)
+    lesion[40:44, 22:27, 26:31] = True
+    with_lesion = region_map(brain(), (1.0, 1.0, 1.0), lesion)
+    assert np.array_equal(with_lesion, region_map(brain(), (1.0, 1.0, 1.0)))
 
 
 def test_thick_slices_touch() -> None:

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bids_flairseg.model.bundle import Card, load_bundle, save_bundle
 from bids_flairseg.train.pool import write_example
-from bids_flairseg.train.scores import Answer, agreeing_regions, ask, score_lesions
+from bids_flairseg.train.scores import Answer, add_balls, agreeing_regions, ask, score_lesions
 
 SHAPE = (24, 24, 24)
 
@@ -83,10 +84,22 @@ def head() -> NDArray[np.uint8]:
 
 def test_regions_agree_with_themselves_and_not_with_a_head_upside_down() -> None:
     truth = head()
-    assert all(agreeing_regions(truth, truth.astype(int), seed=0))
-    turned = agreeing_regions(truth, truth[:, :, ::-1].astype(int), seed=0)
-    assert len(turned) == 40
+    _, balls = add_balls(np.ones(truth.shape, np.float16), truth, seed=0)
+    assert all(agreeing_regions(truth, truth.astype(int), balls))
+    turned = agreeing_regions(truth, truth[:, :, ::-1].astype(int), balls)
+    assert len(turned) == balls.max()
     assert np.mean(turned) < 0.7
+
+
+def test_balls_are_bright_apart_and_in_tissue() -> None:
+    truth = head()
+    plain = np.full(truth.shape, 0.7, np.float16)
+    image, balls = add_balls(plain, truth, seed=0)
+    assert ndimage.label(balls > 0)[1] == balls.max() > 10
+    assert np.isin(truth[balls > 0], (1, 2, 5, 6)).all()
+    assert image[balls > 0].min() > 0.75
+    far = ndimage.distance_transform_edt(balls == 0) > 3
+    assert (image[far] == plain[far]).all()
 
 
 def test_a_network_goes_beside_another_and_the_mean_of_both_comes_out(
