@@ -156,7 +156,8 @@ def _draw_case(
         probability = read_kept(job.folder / folder, case.name)
         if score is None or probability is None or probability.shape != case.image.shape:
             continue
-        columns.append((f"{folder}, Dice {score.dice:.2f}", lesion_mask(probability, config)))
+        mask = lesion_mask(probability, config, min_lesion_ml=job.min_lesion_ml)
+        columns.append((f"{folder}, Dice {score.dice:.2f}", mask))
     if not columns:
         return None
     plain = _scan(case)

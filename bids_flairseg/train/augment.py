@@ -65,6 +65,10 @@ class Augmentation:
         return any((self.bias, self.blur, self.slices, self.noise, self.gamma))
 
 
+# A change of size is that of the whole and that of each axis on top, as `random_matrix` draws them.
+_WHOLE_AND_AXIS = 1.2
+
+
 def augment(
     rng: Rng,
     image: NDArray[np.float16],
@@ -112,7 +116,8 @@ def _move(
     """Rotate, shift, scale and bend both."""
     pose = PoseConfig(
         rotation_deg=config.rotation_deg,
-        scale=config.scale,
+        nod_deg=config.rotation_deg,
+        scale=config.scale / _WHOLE_AND_AXIS,
         shear=0.0,
         shift_mm=config.shift_mm / voxel_mm,  # source and result have the same voxels
         bend_mm=config.bend_mm / voxel_mm,

@@ -303,7 +303,7 @@ class _Training:
 
     def _score(self, keep: str = "") -> list[CaseScore]:
         return score_cases(
-            self.apply, self.job.validation, self.config,
+            self.apply, self.job.validation, self.config, min_lesion_ml=self.job.min_lesion_ml,
             keep=self.job.folder / keep if keep else None, check=self._check_signals,
             memory_mb=self.job.memory_mb,
         )  # fmt: skip

@@ -107,11 +107,19 @@ def hold_out(
     -------
     train, held : tuple of str
         Names of the cases, sorted. Nobody is held out where the share comes to less than half
-        a participant, and one is always left to train on.
+        a participant; one with lesions is always left to train on, and one is among those held
+        out: who finds nothing in the others would be the best.
     """
     people = _people(cases)
-    count = min(int(share * len(people) + 0.5), len(people) - 1)
-    chosen = _spread(people, count, np.random.default_rng(seed))
+    ill = [person for person in people if person.volume > 0]
+    well = [person for person in people if person.volume <= 0]
+    count = int(share * len(people) + 0.5)
+    healthy = int(count * len(well) / len(people)) if people else 0
+    with_lesions = min(count - healthy, len(ill) - 1)
+    rng = np.random.default_rng(seed)
+    chosen = _spread(ill, with_lesions, rng) if with_lesions > 0 else []
+    if chosen and healthy:
+        chosen += _spread(well, healthy, rng)
     held = {name for person in chosen for name in person.names}
     rest = {case.name for case in cases} - held
     return tuple(sorted(rest)), tuple(sorted(held))

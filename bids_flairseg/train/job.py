@@ -73,6 +73,8 @@ class TrainingJob:
         What the process may take of the machine's memory; None takes what is free.
     flip : bool
         Held-out cases are predicted as the mean of the image and its mirror image.
+    min_lesion_ml : float
+        Smaller lesions do not count as found in held-out cases.
 
     Raises
     ------
@@ -97,6 +99,7 @@ class TrainingJob:
     device: str = "auto"
     memory_mb: int | None = None
     flip: bool = True
+    min_lesion_ml: float = 0.01
 
     def __post_init__(self) -> None:
         if self.layers not in LAYERS:
@@ -121,16 +124,19 @@ class TrainingJob:
         Parameters
         ----------
         threshold : float, optional
-            By default that of the parent.
+            By default that of the parent, 0.5 from scratch.
 
         Returns
         -------
         config : BundleConfig
             Network, grid and intensities are those of the parent.
         """
-        base = (
-            read_config(self.parent) if self.parent else self.config or scratch_config(self.recipe)
-        )
+        if self.parent:
+            base = read_config(self.parent)
+        else:  # thresholds belong to weights, and these begin anew
+            base = self.config or scratch_config(self.recipe)
+            plain = Inference(window=base.inference.window, step=base.inference.step)
+            base = replace(base, inference=plain)
         if threshold is None:
             return replace(base, name=self.name)
         inference = replace(base.inference, threshold=threshold)
@@ -149,6 +155,7 @@ class TrainingJob:
             "seed": self.seed,
             "layers": self.layers,
             "flip": self.flip,
+            "min_lesion_ml": self.min_lesion_ml,
             "parent": bundle_digest(self.parent) if self.parent else None,
             "architecture": self.bundle_config().architecture.to_dict(),
             "train": [_fingerprint(case) for case in self.train],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.measure.agreement import dice
+from bids_flairseg.measure.lesions import label_lesions
 from bids_flairseg.measure.outline import cut
 from bids_flairseg.model.predict import Apply, predict
 from bids_flairseg.model.settings import BundleConfig
@@ -36,6 +37,7 @@ def score_cases(
     cases: Sequence[StoredCase],
     config: BundleConfig,
     *,
+    min_lesion_ml: float = 0.01,
     keep: Path | None = None,
     check: Callable[[], None] = lambda: None,
     memory_mb: int | None = None,
@@ -50,6 +52,8 @@ def score_cases(
         None of them was trained on.
     config : BundleConfig
         Threshold and window.
+    min_lesion_ml : float
+        Smaller lesions do not count as found, as in the main job.
     keep : Path, optional
         Folder that gets each case's probabilities, for the report.
     check : callable
@@ -69,7 +73,7 @@ def score_cases(
         probability = predict_case(apply, case, config, memory_bytes=limit)
         if keep:
             _keep(keep / f"{case.name}.npz", probability)
-        scores.append(_score(case, probability, config))
+        scores.append(_score(case, probability, config, min_lesion_ml))
     return scores
 
 
@@ -100,7 +104,9 @@ def predict_case(
     return probability
 
 
-def lesion_mask(probability: NDArray[np.float32], config: BundleConfig) -> NDArray[np.bool_]:
+def lesion_mask(
+    probability: NDArray[np.float32], config: BundleConfig, *, min_lesion_ml: float = 0.01
+) -> NDArray[np.bool_]:
     """Cut a prediction as the main job does.
 
     Parameters
@@ -109,6 +115,8 @@ def lesion_mask(probability: NDArray[np.float32], config: BundleConfig) -> NDArr
         Of lesion, on the grid of the bundle.
     config : BundleConfig
         Thresholds and voxel size.
+    min_lesion_ml : float
+        Smaller lesions are left out.
 
     Returns
     -------
@@ -116,13 +124,15 @@ def lesion_mask(probability: NDArray[np.float32], config: BundleConfig) -> NDArr
         Lesion.
     """
     inference = config.inference
-    return cut(
+    voxel_ml = config.preprocessing.voxel_size_mm**3 / _ML
+    mask = cut(
         probability,
         inference.threshold,
-        voxel_ml=config.preprocessing.voxel_size_mm**3 / _ML,
+        voxel_ml=voxel_ml,
         large_ml=inference.large_ml,
         large_threshold=inference.large_threshold,
     )
+    return label_lesions(mask, voxel_ml=voxel_ml, min_ml=min_lesion_ml) > 0
 
 
 def read_kept(folder: Path, name: str) -> NDArray[np.float32] | None:
@@ -208,14 +218,16 @@ def at_threshold(scores: Sequence[CaseScore], threshold: float) -> list[CaseScor
     ]
 
 
-def _score(case: StoredCase, probability: NDArray[np.float32], config: BundleConfig) -> CaseScore:
+def _score(
+    case: StoredCase, probability: NDArray[np.float32], config: BundleConfig, min_lesion_ml: float
+) -> CaseScore:
     truth = np.asarray(case.target) > 0
     voxel_ml = config.preprocessing.voxel_size_mm**3 / _ML
     levels = (config.inference.threshold, *THRESHOLDS)
     settings = [
         replace(config, inference=replace(config.inference, threshold=level)) for level in levels
     ]
-    masks = [lesion_mask(probability, each) for each in settings]
+    masks = [lesion_mask(probability, each, min_lesion_ml=min_lesion_ml) for each in settings]
     dices = [dice(mask, truth) for mask in masks]
     volumes = [float(np.count_nonzero(mask)) * voxel_ml for mask in masks]
     return CaseScore(

@@ -212,6 +212,7 @@ def make_task(
         command=_command(run),
         synthetic=run.train.synthetic,
         flip=run.config.segment.flip,
+        min_lesion_ml=run.config.segment.min_lesion_ml,
     )
     digest = task_digest(task, [*own, *more])
     folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"

@@ -95,6 +95,7 @@ def task_digest(task: Task, cases: Sequence[PreparedCase]) -> str:
         "config": task.config.to_dict(),
         "layers": task.layers,
         "flip": task.flip,
+        "min_lesion_ml": task.min_lesion_ml,
         "seed": task.seed,
         "train": sorted(name for _, name in task.train),
         "synthetic": _list_synthetic(task.synthetic),

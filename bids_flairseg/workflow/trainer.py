@@ -61,6 +61,8 @@ class Task:
         Folder of synthetic examples to mix in.
     flip : bool
         Held-out cases are predicted as the mean of the image and its mirror image.
+    min_lesion_ml : float
+        Smaller lesions do not count as found in held-out cases.
     """
 
     folder: Path
@@ -78,6 +80,7 @@ class Task:
     command: str = ""
     synthetic: Path | None = None
     flip: bool = True
+    min_lesion_ml: float = 0.01
 
 
 class TrainingError(FlairsegError):
@@ -266,6 +269,7 @@ def _fit(task: Task, report: Callable[[Any], None]) -> dict[str, Any]:
         name=task.name,
         synthetic=read_pool(task.synthetic) if task.synthetic else (),
         flip=task.flip,
+        min_lesion_ml=task.min_lesion_ml,
         **task.settings,
     )
     # The first signal is noted by the training; all others are to leave it alone.

@@ -93,6 +93,22 @@ def test_one_is_always_left_to_train_on(people: int, share: float, held: int) ->
     assert len(hold_out(dataset(people), share=share, seed=0)[1]) == held
 
 
+@pytest.mark.parametrize(("ill", "well", "share"), [(2, 1, 0.25), (3, 2, 0.25), (2, 6, 0.25)])
+def test_who_chooses_the_epoch_has_a_lesion(ill: int, well: int, share: float) -> None:
+    cases = dataset(ill)
+    cases += [Simple(f"sub-well{n}", f"well{n}", 0.0) for n in range(well)]
+    for seed in range(20):
+        train, held = hold_out(cases, share=share, seed=seed)
+        assert any(case.lesion_ml for case in of(cases, held))
+        assert any(case.lesion_ml for case in of(cases, train))
+
+
+def test_nobody_chooses_where_one_or_none_has_a_lesion() -> None:
+    well = [Simple(f"sub-well{n}", f"well{n}", 0.0) for n in range(8)]
+    assert hold_out(well, share=0.5, seed=0)[1] == ()
+    assert hold_out([*well, *dataset(1)], share=0.5, seed=0)[1] == ()
+
+
 def test_a_smaller_amount_of_data_is_part_of_a_larger_one() -> None:
     cases = dataset(10, sessions=2)
     chosen = [set(take(cases, count=count, seed=2)) for count in range(1, 11)]

@@ -117,6 +117,22 @@ def test_augmentation_moves_image_and_target_alike(cases: list[StoredCase]) -> N
     assert not target[image == 0].any()
 
 
+@pytest.mark.parametrize("rotation_deg", [0.0, 6.0])
+def test_heads_are_turned_by_no_more_than_the_recipe_says(rotation_deg: float) -> None:
+    """A rod from front to back stays within the angle of its axis."""
+    image = np.zeros((48, 48, 48), np.float16)
+    image[23:25, 4:44, 23:25] = 1
+    turned = []
+    for seed in range(12):
+        config = Augmentation(**STILL | {"rotation_deg": rotation_deg, "shift_mm": 0.01})
+        moved, _ = augment(np.random.default_rng(seed), image, (image > 0).astype(np.uint8), config)
+        points = np.argwhere(np.asarray(moved) > 0.5)
+        axis = np.linalg.svd(points - points.mean(0), full_matrices=False)[2][0]
+        turned.append(np.degrees(np.arccos(min(abs(axis[1]), 1.0))))
+    assert max(turned) < rotation_deg * np.sqrt(2) + 1.5
+    assert max(turned) > rotation_deg / 2 - 0.5
+
+
 def _contrast(image: NDArray[np.float16], target: NDArray[np.uint8]) -> float:
     values = image.astype(np.float32)
     return float(values[target > 0].mean() - values[(image != 0) & (target == 0)].mean())

@@ -27,7 +27,7 @@ def fading(batch: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_large_lesions_are_cut_by_their_own_threshold() -> None:
     probability = fading(np.asarray(ball_case(1).image, np.float32))
     expected = cut(probability, 0.35, voxel_ml=0.001, large_ml=0.05, large_threshold=0.22)
-    mask = lesion_mask(probability, CONFIG)
+    mask = lesion_mask(probability, CONFIG, min_lesion_ml=0.0)
     assert (mask == expected).all()
     assert mask.sum() > (probability >= 0.35).sum()
 
@@ -42,3 +42,15 @@ def test_every_score_follows_the_rule(tmp_path: Path) -> None:
     kept = read_kept(tmp_path, case.name)
     assert kept is not None
     assert lesion_mask(kept, CONFIG).sum() / 1000 == pytest.approx(score.predicted_ml)
+
+
+def test_a_speck_that_the_main_job_leaves_out_is_not_held_against_a_model() -> None:
+    case = ball_case(1, lesion=False)
+
+    def speck(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.where(batch == batch.max(), np.float32(0.9), np.float32(0))
+
+    (score,) = score_cases(speck, [case], CONFIG)
+    assert (score.dice, score.predicted_ml) == (1.0, 0.0)
+    (score,) = score_cases(speck, [case], CONFIG, min_lesion_ml=0.0)
+    assert score.dice == 0.0
