@@ -228,15 +228,13 @@ def _predictions(
     name: str,
 ) -> list[tuple[str, Job | None]]:
     """Name the predictions of a scan, ours first; None where another model has none."""
-    found: list[tuple[str, Job | None]] = [
-        (name, Job(Mask(scan.paths.mask, scan.entities), (), scan.paths.regions))
-    ]
+    found: list[tuple[str, Job | None]] = [(name, _job(scan, Mask(scan.paths.mask, scan.entities)))]
     for source in models:
         masks = source.masks.get(scan.paths.scan.participant, ())
         fitting = match_masks(scan.entities, masks, others)
         for mask, label in zip(fitting, _labels(fitting), strict=True):
             rest = f":{label}" if len(fitting) > 1 and label else ""
-            found.append((source.name + rest, Job(mask, (), scan.paths.regions)))
+            found.append((source.name + rest, _job(scan, mask)))
         if not fitting:
             found.append((source.name, None))
     return found
@@ -263,7 +261,11 @@ def _plan_scan(
     for (first, one, who), (source, mask, label) in itertools.combinations(drawn, 2):
         rater = f"{first.name}:{who}" if who else first.name
         planned = Comparison(entities, RATER, rater, source.name, label, _file(source, mask))
-        yield replace(planned, job=Job(one, (mask,), scan.paths.regions))
+        yield replace(planned, job=_job(scan, one, mask))
+
+
+def _job(scan: ScanResult, predicted: Mask, *references: Mask) -> Job:
+    return Job(predicted, references, scan.paths.regions, scan.min_lesion_ml)
 
 
 def _file(source: Source, mask: Mask) -> str:

@@ -24,7 +24,7 @@ LOGGER = logging.getLogger(__name__)
 CACHE = "group_agreement.cache"
 OK, GRID_MISMATCH, UNREADABLE = "ok", "grid_mismatch", "unreadable"
 # Raised when the numbers of a pair change their meaning.
-_VERSION = 3
+_VERSION = 4
 # Starting processes costs more than comparing so few pairs.
 _FEW_JOBS = 6
 
@@ -41,11 +41,14 @@ class Job:
         One reference, or several whose majority counts.
     regions : Path or None
         Regions of the scan's brain.
+    min_lesion_ml : float
+        Smaller lesions of either mask are left out where lesions are counted.
     """
 
     predicted: Mask
     references: tuple[Mask, ...]
     regions: Path | None = None
+    min_lesion_ml: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ def run_job(job: Job) -> Outcome:
         Numbers, or why there are none.
     """
     try:
-        numbers = compare_files(job.predicted, job.references, regions=job.regions)
+        numbers = compare_files(
+            job.predicted, job.references, min_lesion_ml=job.min_lesion_ml, regions=job.regions
+        )
     except GridError as error:
         return Outcome(GRID_MISMATCH, str(error))
     except InputError as error:
@@ -153,7 +158,7 @@ def _run(jobs: Sequence[Job], nprocs: int) -> Iterator[Outcome]:
 
 def _key(job: Job) -> str:
     """Return a digest of all that a result depends on; files that are gone count as such."""
-    parts: list[object] = [_VERSION]
+    parts: list[object] = [_VERSION, job.min_lesion_ml]
     for mask in (job.predicted, *job.references):
         parts += [stamp(mask.path), mask.labels, mask.threshold]
     if job.regions is not None:

@@ -45,7 +45,11 @@ class PairNumbers:
 
 
 def compare_files(
-    predicted: Mask, references: Sequence[Mask], *, regions: Path | None = None
+    predicted: Mask,
+    references: Sequence[Mask],
+    *,
+    min_lesion_ml: float = 0.0,
+    regions: Path | None = None,
 ) -> PairNumbers:
     """Compare a mask file with a reference, or with what most of several raters marked.
 
@@ -58,6 +62,8 @@ def compare_files(
         unless the mask names its labels; of probabilities only where it names a threshold.
     references : sequence of Mask
         One or more; of several, a voxel counts that more than half of them have.
+    min_lesion_ml : float
+        Smaller lesions of either mask do not count as lesions, only as volume.
     regions : Path, optional
         What `region_map` gave for this scan.
 
@@ -80,7 +86,7 @@ def compare_files(
     if box is not None:  # the rest is empty in both
         found, true = found[box], true[box]
         places = None if places is None else places[box]
-    detection = detect(found, true, voxel_ml=voxel_ml, regions=places)
+    detection = detect(found, true, voxel_ml=voxel_ml, min_ml=min_lesion_ml, regions=places)
     values = _values(
         agreement(found, true, voxel_ml=voxel_ml),
         detection,

@@ -52,6 +52,14 @@ class ScanResult:
         """File name without suffix: ``sub-01_ses-A_run-1``."""
         return self.paths.scan.name
 
+    @property
+    def min_lesion_ml(self) -> float:
+        """Volume below which the scan has no lesion, 0 where the table does not tell."""
+        try:
+            return float(self.stats.get("min_lesion_ml", 0))
+        except ValueError:
+            return 0.0
+
 
 @dataclass(frozen=True)
 class Results:

@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.measure.arrays import BoolArray, LabelArray
+from bids_flairseg.measure.lesions import label_lesions
 from bids_flairseg.measure.regions import lesion_regions
 
 #: Rules by name, with the intersection over union that has to be exceeded.
@@ -122,6 +122,7 @@ def detect(
     reference: BoolArray,
     *,
     voxel_ml: float,
+    min_ml: float = 0.0,
     regions: LabelArray | None = None,
 ) -> Detection:
     """Match the lesions of two masks.
@@ -132,6 +133,8 @@ def detect(
         Masks on the same grid.
     voxel_ml : float
         Volume of one voxel in ml.
+    min_ml : float
+        Smaller lesions of either mask are left out: none of them could be found, or be false.
     regions : ndarray of int, shape (X, Y, Z), optional
         What `region_map` gives, on the same grid.
 
@@ -140,7 +143,10 @@ def detect(
     Detection
         All lesions of both, with what they were matched with.
     """
-    pairs = _Pairs.of(predicted, reference)
+    pairs = _Pairs.of(
+        label_lesions(predicted, voxel_ml=voxel_ml, min_ml=min_ml),
+        label_lesions(reference, voxel_ml=voxel_ml, min_ml=min_ml),
+    )
     sizes = [np.bincount(labels.ravel())[1:] for labels in (pairs.predicted, pairs.reference)]
     union = sizes[0][pairs.first] + sizes[1][pairs.second] - pairs.shared
     iou = pairs.shared / union
@@ -178,12 +184,8 @@ class _Pairs:
     shared: NDArray[np.int64]
 
     @classmethod
-    def of(cls, predicted: BoolArray, reference: BoolArray) -> _Pairs:
-        """Label both masks and count the voxels that lesions share."""
-        one, other = (
-            cc3d.connected_components(np.ascontiguousarray(mask, dtype=bool), connectivity=26)
-            for mask in (predicted, reference)
-        )
+    def of(cls, one: NDArray[np.int32], other: NDArray[np.int32]) -> _Pairs:
+        """Count the voxels that numbered lesions share."""
         both = (one > 0) & (other > 0)
         found, shared = np.unique(
             np.stack([one[both], other[both]]).astype(np.int64), axis=1, return_counts=True

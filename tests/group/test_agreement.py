@@ -48,6 +48,18 @@ def test_several_raters(dataset: DatasetConfig, finish: Finish) -> None:
     ]
 
 
+def test_specks_that_no_scan_reports_are_not_missed(dataset: DatasetConfig, finish: Finish) -> None:
+    finish("sub-1")
+    speck = lesion()
+    speck[0, 0, 0] = 1
+    folder = dataset.derivatives["manual"] / "sub-1/anat"
+    save(folder / "sub-1_label-lesion_mask.nii.gz", speck)
+    ((pair,), _) = compare_all(GroupConfig(dataset), read_results(dataset).scans)
+    row = pair.row()
+    assert row["missed_any"] == "0"
+    assert float(row["dice"]) < 1
+
+
 def test_whatever_happens_is_listed(dataset: DatasetConfig, finish: Finish) -> None:
     for number in range(1, 5):
         finish(f"sub-{number}")

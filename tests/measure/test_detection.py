@@ -107,3 +107,14 @@ def test_nothing_against_nothing_and_something() -> None:
     for first, second in ((empty, mask), (mask, empty)):
         one = detect(first, second, voxel_ml=1.0)
         assert (one.panoptic_quality, one.counts("any").f1) == (0.0, 0.0)
+
+
+def test_lesions_that_are_too_small_to_be_reported_are_neither_missed_nor_false() -> None:
+    reference, predicted = np.zeros((2, 20, 20, 20), dtype=bool)
+    reference[2:6, 2:6, 2:6] = predicted[3:6, 2:6, 2:6] = True
+    reference[10, 10, 10] = predicted[15, 15, 15:17] = True
+    found = detect(predicted, reference, voxel_ml=0.001, min_ml=0.003)
+    assert (found.reference.count, found.predicted.count) == (1, 1)
+    assert found.counts("any").f1 == 1.0
+    every = detect(predicted, reference, voxel_ml=0.001).counts("any")
+    assert (every.detected, every.missed, every.false) == (1, 1, 1)
