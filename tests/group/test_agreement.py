@@ -49,7 +49,7 @@ def test_several_raters(dataset: DatasetConfig, finish: Finish) -> None:
 
 
 def test_specks_that_no_scan_reports_are_not_missed(dataset: DatasetConfig, finish: Finish) -> None:
-    finish("sub-1")
+    finish("sub-1", min_lesion_ml=0.01)
     speck = lesion()
     speck[0, 0, 0] = 1
     folder = dataset.derivatives["manual"] / "sub-1/anat"
