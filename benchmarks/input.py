@@ -7,6 +7,7 @@ turn, in which the queue fills, does not count. Rates, processor time and their 
 for each pair of turns, so that whatever else the machine does meets both; then the memory.
 
     python benchmarks/input.py [--cases 100] [--steps 20] [--turns 3] [--batch 4] [--patch 96]
+        [--micro-batch 1]
 
 Ends with 1 where the median ratio is under 0.95 or the memory over 4 GB, with ``--check``.
 """
@@ -111,13 +112,15 @@ def write_cases(folder: Path, count: int) -> tuple[StoredCase, ...]:
     return read_cases(folder, [f"sub-{number}" for number in range(count)])
 
 
-def make_model(config: BundleConfig, recipe: SiteRecipe, precision: str) -> keras.Model:
+def make_model(
+    config: BundleConfig, recipe: SiteRecipe, precision: str, rounds: int
+) -> keras.Model:
     """Build and compile the network as training does."""
     keras.mixed_precision.set_global_policy(
         "mixed_bfloat16" if precision == "bfloat16" else "float32"
     )
     model = build_unet(config.architecture)
-    compile_model(model, recipe, rounds=1, steps=10_000)
+    compile_model(model, recipe, rounds=rounds, steps=10_000)
     return model
 
 
@@ -129,8 +132,9 @@ def compare(cases: tuple[StoredCase, ...], chosen: argparse.Namespace) -> tuple[
     )
     config = read_config(bundled("lesion"))
     precision = training_precision(recipe, config, "cpu")
-    model = make_model(config, recipe, precision)
-    data = PatchDataset(cases, sampling_of(recipe, chosen.batch), seed=0)
+    at_once = chosen.micro_batch or chosen.batch
+    model = make_model(config, recipe, precision, chosen.batch // at_once)
+    data = PatchDataset(cases, sampling_of(recipe, at_once), seed=0)
     print(f"{len(cases)} cases, {len(data)} batches an epoch, {model.count_params():,} weights, "
           f"{precision}")  # fmt: skip
     ready = [data[index] for index in range(2)]
@@ -171,6 +175,9 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20, help="of a turn")
     parser.add_argument("--turns", type=int, default=3, help="of each kind")
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument(
+        "--micro-batch", type=int, default=0, help="patches at once, as in a recipe; 0 for all"
+    )
     parser.add_argument("--patch", type=int, default=96)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--check", action="store_true", help="fail where it is too slow or large")

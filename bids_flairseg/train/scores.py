@@ -70,11 +70,9 @@ def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
     rows, right = [], []
     for number, path in enumerate(paths):
         image, target = read_example(path)
-        found = probabilities(model, image).argmax(-1)
+        found = _classes(model, image)
         bright, balls = add_balls(image, np.asarray(target), seed=number)
-        right += agreeing_regions(
-            np.asarray(target), probabilities(model, bright).argmax(-1), balls
-        )
+        right += agreeing_regions(np.asarray(target), _classes(model, bright), balls)
         pairs = [(found == index, target == index) for index in range(1, len(CLASSES))]
         rows.append([_dice(found > 0, target > 0), *(_dice(a, b) for a, b in pairs)])
     names = ("brain", *CLASSES[1:])
@@ -84,6 +82,13 @@ def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
         "mean_dice": dict(zip(names, means, strict=True)),
         "regions": {"lesions": len(right), "accuracy": round(float(np.mean(right)), 3)},
     }
+
+
+def _classes(model: keras.Model, image: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Classify as the main job does, by the mean of the image and its mirror image."""
+    both = probabilities(model, image) + probabilities(model, image[::-1])[::-1]
+    classes: NDArray[np.int64] = both.argmax(-1)
+    return classes
 
 
 def add_balls(
