@@ -24,6 +24,7 @@ import yaml
 from bids_flairseg import __version__
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.parser import build_parser
+from bids_flairseg.training_options import UNUSED
 from bids_flairseg.values import ANALYSIS_LEVELS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,7 @@ TARGET = ROOT / "descriptor.json"
 FILES_TARGET = ROOT / "platforms" / "boutiques" / "files" / "descriptor.json"
 LEFT_OUT = {"help", "version"}
 FIRST = ["bids_dir", "output_dir", "analysis_level", "participant_label", "session_label"]
-DEPENDS_ON_THE_MACHINE = {"nprocs"}
+DEPENDS_ON_THE_MACHINE = {"nprocs": "all that this process may use"}
 IS_FILE = {
     "bids_dir",
     "model",
@@ -42,30 +43,7 @@ IS_FILE = {
     "mask_names",
     "config",
 }
-#: What the modes that do not train, or train in one way only, have no use for.
-CROSSVAL_ONLY = ["from_scratch", "folds", "fold"]
-SINGLE_TRAINING = ["train_fraction", "repeats"]
-ANY_TRAINING = [
-    "raters",
-    "label_value",
-    "dry_run",
-    "also_train_on",
-    "synthetic",
-    "recipe",
-    "set",
-    "checkpoint_minutes",
-    "bundle_name",
-    "share_ids",
-    "cases_with",
-    "train_count",
-]
-MODE_DISABLES = {
-    "predict": ["layers", *ANY_TRAINING, *SINGLE_TRAINING, *CROSSVAL_ONLY],
-    "train": ["layers", *CROSSVAL_ONLY],
-    "finetune": CROSSVAL_ONLY,
-    "crossval": SINGLE_TRAINING,
-}
-DISABLES = {"fold": SINGLE_TRAINING, "from_scratch": ["layers"]}
+DISABLES = {"fold": UNUSED["crossval"], "from_scratch": ["layers"]}
 SHARED_PLACE = (
     "; for platforms that choose folders as files. bosh itself loses it, because two inputs share "
     "its place on the command line: give it the folder as output_dir"
@@ -160,13 +138,14 @@ def describe(action: argparse.Action) -> dict[str, Any]:
     if choices:
         entry["value-choices"] = list(choices)
     if action.dest == "mode":
-        entry["value-disables"] = MODE_DISABLES
-    if action.dest in MODE_DISABLES["predict"]:
+        entry["value-disables"] = UNUSED
+    if action.dest in UNUSED["predict"]:
         entry["requires-inputs"] = ["mode"]
     if action.dest in DISABLES:
         entry["disables-inputs"] = DISABLES[action.dest]
     if action.dest in DEPENDS_ON_THE_MACHINE:
-        entry["description"] = (action.help or "").partition(" (default")[0]
+        meaning = (action.help or "").partition(" (default")[0]
+        entry["description"] = f"{meaning} (default: {DEPENDS_ON_THE_MACHINE[action.dest]})"
     return entry
 
 

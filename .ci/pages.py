@@ -17,7 +17,8 @@ from typing import Any
 from bids_flairseg.bids.spec import Columns, load_spec
 from bids_flairseg.parser import EPILOG, build_parser
 
-DEPENDS_ON_THE_MACHINE = {"nprocs"}
+#: Defaults in words.
+DEPENDS_ON_THE_MACHINE = {"nprocs": "all that this process may use"}
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _MARK = re.compile(r"<!-- (options|exit-codes|files|columns) -->.*?<!-- end -->", re.DOTALL)
 
@@ -37,7 +38,9 @@ def plain(text: str) -> str:
 def help_text(action: argparse.Action) -> str:
     """Return an option's help as the command shows it."""
     text = (action.help or "") % {**vars(action), "prog": "flairseg"}
-    return text.partition(" (default")[0] if action.dest in DEPENDS_ON_THE_MACHINE else text
+    if action.dest not in DEPENDS_ON_THE_MACHINE:
+        return text
+    return f"{text.partition(' (default')[0]} (default: {DEPENDS_ON_THE_MACHINE[action.dest]})"
 
 
 def spelling(action: argparse.Action) -> str:

@@ -23,8 +23,9 @@ import keras
 
 from bids_flairseg.model.bundle import load_bundle
 from bids_flairseg.model.runtime import set_up
+from bids_flairseg.train.class_scores import score_classes
 from bids_flairseg.train.pool import read_example
-from bids_flairseg.train.scores import ask, probabilities, score_classes, score_lesions
+from bids_flairseg.train.scores import ask, probabilities, score_lesions
 
 CARD = "model.json"
 

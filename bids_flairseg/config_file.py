@@ -13,6 +13,7 @@ from typing import Any
 
 from bids_flairseg import __version__
 from bids_flairseg.errors import InputError, MissingInputError, UsageError
+from bids_flairseg.training_options import UNUSED
 
 LOGGER = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ def find_config(words: Sequence[str]) -> Path | None:
 def complete(words: Sequence[str], path: Path, parser: argparse.ArgumentParser) -> list[str]:
     """Add to a command line the options of a file that it does not give itself.
 
+    A mode on the command line wins over that of the file; what it has no use for is left out.
+
     Parameters
     ----------
     words : sequence of str
@@ -116,7 +119,8 @@ def complete(words: Sequence[str], path: Path, parser: argparse.ArgumentParser) 
     filled = {name: _spell(path, options[name], value) for name, value in table.items()}
     _compare_version(path, content)
     positionals = [action for action in parser._actions if not action.option_strings]
-    given, own = _split(words, parser, positionals)
+    found, own = _split(words, parser)
+    ruled_out = _ruled_out(parser, found)
     if own and len(own) != len(positionals):
         names = " ".join(str(action.metavar) for action in positionals)
         raise UsageError(f"with {OPTION}: expected all of {names} or none, found {' '.join(own)}.")
@@ -130,7 +134,7 @@ def complete(words: Sequence[str], path: Path, parser: argparse.ArgumentParser) 
     left_to_file = [
         word
         for name, spelled in filled.items()
-        if options[name] not in positionals and options[name].dest not in given
+        if options[name] not in positionals and options[name].dest not in ruled_out
         for word in spelled
     ]
     return [*first, *words, *left_to_file]
@@ -181,22 +185,50 @@ def _typed(path: Path, name: str, value: Any, kind: Any, words: str) -> Any:
     return value
 
 
+def given_options(words: Sequence[str], parser: argparse.ArgumentParser) -> set[str]:
+    """Tell which options a command line itself gives, be it with their default values.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The command line without the program's name.
+    parser : ArgumentParser
+        A parser of all arguments; it is of no use afterwards.
+
+    Returns
+    -------
+    set of str
+        Names as in the parsed arguments.
+
+    Raises
+    ------
+    UsageError
+        An option is unknown or malformed.
+    """
+    return set(_split(words, parser)[0])
+
+
 def _split(
-    words: Sequence[str], parser: argparse.ArgumentParser, positionals: Sequence[argparse.Action]
-) -> tuple[set[str], list[str]]:
-    """Tell which options a command line gives, or rules out, and what is left of it."""
+    words: Sequence[str], parser: argparse.ArgumentParser
+) -> tuple[dict[str, Any], list[str]]:
+    """Tell which options a command line gives, and what is left of it."""
     for action in parser._actions:
         action.default = argparse.SUPPRESS
-    parser._actions = [action for action in parser._actions if action not in positionals]
+    parser._actions = [action for action in parser._actions if action.option_strings]
     found, left = parser.parse_known_args(words)
-    given = set(vars(found))
-    for group in parser._mutually_exclusive_groups:
-        names = {action.dest for action in group._group_actions}
-        given |= names if names & given else set()
     for word in left:
         if word.startswith("-"):
             parser.error(f"unrecognized arguments: {word}")
-    return given, left
+    return vars(found), left
+
+
+def _ruled_out(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> set[str]:
+    """Name the options that a file has no say in when a command line gives some."""
+    names = {*given, *UNUSED.get(given.get("mode", ""), ())}
+    for group in parser._mutually_exclusive_groups:
+        exclusive = {action.dest for action in group._group_actions}
+        names |= exclusive if exclusive & given.keys() else set()
+    return names
 
 
 def _compare_version(path: Path, content: Mapping[str, Any]) -> None:

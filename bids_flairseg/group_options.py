@@ -6,6 +6,11 @@ import argparse
 
 from bids_flairseg import values
 
+#: Options that the participant level has no use for.
+GROUP_ONLY = (
+    "reference", "mask_names", "group_by", "local_cases", "margin", "lesion_map", "strict",
+)  # fmt: skip
+
 
 def add_group(parser: argparse.ArgumentParser) -> None:
     """Add the options of the group level."""

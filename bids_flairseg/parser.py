@@ -92,19 +92,21 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     MissingInputError
         A file or folder named is not there.
     """
-    words = [_hyphened(text) for text in (sys.argv[1:] if argv is None else argv)]
-    path = config_file.find_config(words)
-    if path is not None and _ANSWERS.isdisjoint(words):
-        words = config_file.complete(words, path, build_parser())
+    own = [_hyphened(text) for text in (sys.argv[1:] if argv is None else argv)]
+    path = config_file.find_config(own)
+    words = own
+    if path is not None and _ANSWERS.isdisjoint(own):
+        words = config_file.complete(own, path, build_parser())
     try:
-        arguments = build_parser().parse_args(words)
+        parser = build_parser()
+        arguments = parser.parse_args(words)
+        changed = {
+            name for name, value in vars(arguments).items() if value != parser.get_default(name)
+        }
+        _check_use(arguments, config_file.given_options(own, build_parser()), changed)
     except UsageError as error:
         raise UsageError(f"{path}, or the command line: {error}" if path else f"{error}") from error
     _check_paths(arguments)
-    if arguments.mode != "predict" and arguments.analysis_level != "participant":
-        raise UsageError(f"--mode {arguments.mode} belongs to the participant level.")
-    if arguments.analysis_level == "participant":
-        training_options.check_training(arguments)
     if arguments.omp_nthreads is None:
         arguments.omp_nthreads = min(arguments.nprocs, 8)
     elif arguments.omp_nthreads > arguments.nprocs:
@@ -125,6 +127,23 @@ def _hyphened(text: str) -> str:
         return text
     name, equals, value = text.partition("=")
     return name.replace("_", "-") + equals + value
+
+
+def _check_use(arguments: argparse.Namespace, given: set[str], changed: set[str]) -> None:
+    """Refuse options that the analysis level or the mode has no use for.
+
+    A file may serve both levels, so only what the command line itself gives is held against the
+    level. Against the mode counts as well what a file has changed.
+    """
+    if arguments.analysis_level == "group":
+        if arguments.mode != "predict":
+            raise UsageError(f"--mode {arguments.mode} belongs to the participant level.")
+        training_options.check_use("predict", given)
+        return
+    for name in group_options.GROUP_ONLY:
+        if name in given:
+            raise UsageError(f"--{name.replace('_', '-')} belongs to the group level.")
+    training_options.check_training(arguments, given | changed)
 
 
 def _check_paths(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Files that appear under their final name only when they are complete."""
+"""Paths as they are written down, and files that appear only when they are complete."""
 
 from __future__ import annotations
 
@@ -24,6 +24,30 @@ _REFUSED = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
 }
+
+
+def absolute_path(path: str | Path) -> Path:
+    """Make a path absolute and take ``..`` out of it, without following links.
+
+    Parameters
+    ----------
+    path : str or Path
+        It need not be there.
+
+    Returns
+    -------
+    Path
+        The same place. Where ``..`` comes after a link to elsewhere it stays, for it leads out
+        of where the link leads to.
+
+    Examples
+    --------
+    >>> absolute_path("/data/study/../bids")
+    PosixPath('/data/bids')
+    """
+    whole = Path(path).absolute()
+    plain = Path(os.path.normpath(whole))
+    return plain if os.path.realpath(plain) == os.path.realpath(whole) else whole
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from bids_flairseg import values
@@ -14,6 +15,29 @@ RATERS = ("majority", "union", "first", "staple")
 ATTRIBUTES = (
     "site", "diagnosis", "group", "Manufacturer", "MagneticFieldStrength", "MRAcquisitionType",
 )  # fmt: skip
+_CROSSVAL_ONLY = ("from_scratch", "folds", "fold")
+_SINGLE_TRAINING = ("train_fraction", "repeats")
+_ANY_TRAINING = (
+    "raters", "label_value", "dry_run", "also_train_on", "synthetic", "recipe", "set",
+    "checkpoint_minutes", "bundle_name", "share_ids", "cases_with", "train_count",
+)  # fmt: skip
+#: Options of a training that a mode has no use for.
+UNUSED: Mapping[str, Collection[str]] = {
+    "predict": ("layers", *_ANY_TRAINING, *_SINGLE_TRAINING, *_CROSSVAL_ONLY),
+    "train": ("layers", *_CROSSVAL_ONLY),
+    "finetune": _CROSSVAL_ONLY,
+    "crossval": _SINGLE_TRAINING,
+}
+_REMEDIES: Mapping[tuple[str, str], str] = {
+    ("predict", "cases_with"): "Scans to segment are chosen by --participant-label and "
+    "--bids-filter-file.",
+    ("train", "layers"): "From random weights all layers have to be trained.",
+    ("train", "from_scratch"): "--mode train does it anyway.",
+    ("crossval", "train_fraction"): "For a cross-validation, say how many participants by "
+    "--train-count.",
+    ("crossval", "repeats"): "A cross-validation is repeated with another --random-seed and "
+    "another output folder.",
+}
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
@@ -243,41 +267,60 @@ def bundle_name(text: str) -> str:
     return text
 
 
-def check_training(arguments: argparse.Namespace) -> None:
+def check_training(arguments: argparse.Namespace, asked: Collection[str]) -> None:
     """Refuse what contradicts the mode.
 
     Parameters
     ----------
     arguments : Namespace
         All arguments.
+    asked : collection of str
+        Those that were asked for, be it with the value that they have anyway.
 
     Raises
     ------
     UsageError
-        Two of them do.
+        An option belongs to another mode, or two of them contradict each other.
     """
     mode = arguments.mode
-    if arguments.dry_run and mode == "predict":
-        raise UsageError("--dry-run belongs to --mode train, finetune and crossval.")
-    if arguments.cases_with and mode == "predict":
+    # From random weights all layers are trained: who says so says nothing wrong.
+    harmless = {"layers"} if mode == "train" and arguments.layers == "all" else set()
+    check_use(mode, set(asked) - harmless)
+    if arguments.from_scratch and arguments.layers != "all":
         raise UsageError(
-            "--cases-with belongs to --mode train, finetune and crossval; --participant-label and "
-            "--bids-filter-file choose scans to segment."
-        )
-    if (mode == "train" or arguments.from_scratch) and arguments.layers != "all":
-        raise UsageError(
-            f"--layers {arguments.layers}: from random weights all layers have to be trained. Take "
-            "--mode finetune, or leave --layers out."
+            f"--layers {arguments.layers}: from random weights all layers have to be trained. "
+            "Leave --layers or --from-scratch out."
         )
     if arguments.train_fraction == 0:
         raise UsageError("--train-fraction 0: expected a share above 0.")
     if mode == "crossval":
         _check_crossval(arguments)
-        return
-    if arguments.fold is not None:
-        raise UsageError(f"--fold {arguments.fold} belongs to --mode crossval, not to {mode}.")
-    if arguments.from_scratch:
-        raise UsageError("--from-scratch belongs to --mode crossval; --mode train does it anyway.")
+
+
+def check_use(mode: str, asked: Collection[str]) -> None:
+    """Refuse options of a training that a mode has no use for.
+
+    Parameters
+    ----------
+    mode : str
+        A key of `UNUSED`.
+    asked : collection of str
+        Names of the options that were asked for.
+
+    Raises
+    ------
+    UsageError
+        One is in vain; the message names the modes that it belongs to.
+    """
+    for name in UNUSED[mode]:
+        if name in asked:
+            option = f"--{name.replace('_', '-')}"
+            modes = [other for other, unused in UNUSED.items() if name not in unused]
+            listed = ", ".join([*modes[:-2], " and ".join(modes[-2:])])
+            nearest = "finetune" if "finetune" in modes else modes[0]
+            remedy = f"Add --mode {nearest}, or leave {option} out."
+            remedy = _REMEDIES.get((mode, name), remedy)
+            raise UsageError(f"{option} belongs to --mode {listed}, not to {mode}. {remedy}")
 
 
 def _check_crossval(arguments: argparse.Namespace) -> None:
@@ -289,14 +332,4 @@ def _check_crossval(arguments: argparse.Namespace) -> None:
         raise UsageError(
             "--bundle-name base: crossval-base is the folder for the results of --model as it is. "
             "Take another name."
-        )
-    if arguments.train_fraction:
-        raise UsageError(
-            "--train-fraction belongs to --mode train and finetune; for a cross-validation, say "
-            "how many participants by --train-count."
-        )
-    if arguments.repeats > 1:
-        raise UsageError(
-            "--repeats belongs to --mode train and finetune; a cross-validation is repeated with "
-            "another --random-seed and another output folder."
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bids_flairseg.errors import AnalysisLevelError
 from bids_flairseg.limits import processor_quota
+from bids_flairseg.storage import absolute_path
 
 _MEGABYTES = {"": 1.0, "K": 1e-3, "M": 1.0, "G": 1e3, "T": 1e6}
 ANALYSIS_LEVELS = ("participant", "group")
@@ -26,8 +27,8 @@ def processors() -> int:
 
 
 def path(text: str) -> Path:
-    """Make a path absolute, without looking whether it is there."""
-    return Path(text).absolute()
+    """Make a path absolute, without asking that it be there."""
+    return absolute_path(text)
 
 
 def recipe(text: str) -> str:

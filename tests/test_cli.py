@@ -121,6 +121,21 @@ def test_derivatives_have_names(folders: list[str], tmp_path: Path) -> None:
     assert dict(named.derivatives) == {"brains": masks, "masks": masks}
 
 
+def test_places_are_written_down_without_detours(
+    folders: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path / "bids")
+    (tmp_path / "link").symlink_to(tmp_path / "bids")
+    words = ["../link", "../bids/../out", "participant", "-d", "masks=../bids"]
+    arguments = parse_arguments(words)
+    assert (arguments.bids_dir, arguments.output_dir) == (tmp_path / "link", Path(folders[1]))
+    assert dict(arguments.derivatives) == {"masks": tmp_path / "bids"}
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    (tmp_path / "far").symlink_to(tmp_path / "deep" / "down")
+    through = parse_arguments(["../link", "../far/../out", "participant"]).output_dir
+    assert through.resolve() == tmp_path / "deep" / "out"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -20,7 +20,11 @@ EVERYTHING = (
     "--mem 4G --device cpu -w {0}/work --overwrite --random-seed 7 -vv --mode finetune "
     "--label-value 1 3 --also-train-on {0}/bids={0}/manual {0}/other --recipe {0}/my.toml "
     "--set epochs=20 batch=2 --layers first+last --train-fraction 0.5 --bundle-name ours "
-    "--reference manual --local-cases a=3 --margin 0.1 --share-ids"
+    "--share-ids"
+)
+GROUP = (
+    "-d manual={0}/manual other={0}/other --reference manual --local-cases other=3 --margin 0.1 "
+    "--strict"
 )
 
 
@@ -41,9 +45,12 @@ def basic(folder: Path, more: str = "") -> str:
     return write(folder, f'[arguments]\n{places}analysis_level = "participant"\n{more}')
 
 
-@pytest.mark.parametrize("text", [EVERYTHING, ""], ids=["everything", "defaults"])
-def test_a_record_gives_the_same_arguments_again(folder: Path, text: str) -> None:
-    places = [f"{folder}/bids", f"{folder}/out", "participant"]
+@pytest.mark.parametrize(
+    ("level", "text"),
+    [("participant", EVERYTHING), ("participant", ""), ("group", GROUP), ("group", "")],
+)
+def test_a_record_gives_the_same_arguments_again(folder: Path, level: str, text: str) -> None:
+    places = [f"{folder}/bids", f"{folder}/out", level]
     first = parse_arguments([*places, *text.format(folder).split()])
     record = tomli_w.dumps({"run": {"id": "x"}, "arguments": as_table(first, build_parser())})
     again = parse_arguments(["--config", write(folder, record)])
@@ -58,13 +65,31 @@ def test_every_option_of_the_parser_can_stand_in_a_record() -> None:
 
 
 def test_the_command_line_wins(folder: Path) -> None:
-    path = basic(folder, 'participant_label = ["01"]\nnprocs = 4\ntrain_count = 3\nverbose = 2\n')
+    more = 'nprocs = 4\nmode = "finetune"\ntrain_count = 3\nverbose = 2\n'
+    path = basic(folder, f'participant_label = ["01"]\n{more}')
     words = ["--nprocs", "1", "--participant_label", "02", "--train-fraction", "0.5", "-v"]
     arguments = parse_arguments([f"--config={path}", *words])
     assert (arguments.nprocs, arguments.participant_label) == (1, ["02"])
     assert (arguments.train_count, arguments.train_fraction) == (None, 0.5)
     assert arguments.verbosity == 1
     assert arguments.output_dir == folder / "out"
+
+
+def test_a_file_cannot_train_without_a_mode_that_does(folder: Path) -> None:
+    training = 'recipe = "quick"\nfolds = 5\nreference = ["manual"]\n'
+    with pytest.raises(UsageError, match=r"run\.toml.*--recipe belongs to --mode train"):
+        parse_arguments(["--config", basic(folder, training)])
+    path = basic(folder, f'{training}mode = "crossval"\n')
+    assert parse_arguments(["--config", path]).folds == 5
+
+
+def test_a_mode_on_the_command_line_takes_of_a_file_what_it_can_use(folder: Path) -> None:
+    path = basic(folder, 'mode = "crossval"\nrecipe = "quick"\nfolds = 5\nfold = 2\n')
+    arguments = parse_arguments(["--config", path, "--mode", "finetune"])
+    assert (arguments.recipe, arguments.folds, arguments.fold) == ("quick", 3, None)
+    assert parse_arguments(["--config", path, "--mode", "predict"]).recipe == "default"
+    with pytest.raises(UsageError, match="--recipe belongs to --mode train"):
+        parse_arguments(["--config", path, "--mode", "predict", "--recipe", "quick"])
 
 
 def test_folders_on_the_command_line_win_too(folder: Path) -> None:

@@ -100,6 +100,14 @@ def test_the_pages_tell_what_the_code_does() -> None:
     assert run.returncode == 0, run.stderr
 
 
+def test_the_page_of_options_names_every_default() -> None:
+    text = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    for action in parser.build_parser()._actions:
+        if action.default not in (None, False, 0, [], "==SUPPRESS=="):
+            (row,) = re.findall(rf"^\| .*`{action.option_strings[-1]}`.*$", text, re.MULTILINE)
+            assert "(default: " in row, action.dest
+
+
 @pytest.mark.parametrize("words", CASES)
 def test_every_documented_command_is_one_that_the_parser_takes(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ from bids_flairseg import training_options
 from bids_flairseg.bids.labels import COLUMNS, SIDECAR_KEYS
 from bids_flairseg.cli import train_config
 from bids_flairseg.errors import MissingInputError, UsageError
-from bids_flairseg.parser import parse_arguments
+from bids_flairseg.parser import build_parser, parse_arguments
 from bids_flairseg.train.layers import LAYERS
 from bids_flairseg.train.raters import RULES
 
@@ -47,7 +47,12 @@ def test_options_become_settings(words: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "more", "begins"),
-    [("train", [], False), ("crossval", [], True), ("crossval", ["--from-scratch"], False)],
+    [
+        ("train", [], False),
+        ("train", ["--layers", "all"], False),
+        ("crossval", [], True),
+        ("crossval", ["--from-scratch"], False),
+    ],
 )
 def test_what_training_begins_with(
     words: list[str], mode: str, more: list[str], begins: bool
@@ -75,6 +80,7 @@ def test_what_training_begins_with(
         (["--mode", "train", "--label-value", "0"], "from 1"),
         (["--mode", "train", "--cases-with", "site"], "KEY=VALUE"),
         (["--mode", "train", "--cases-with", "sites=B"], "the nearest is site"),
+        (["--mode", "finetune", "--folds", "3"], "--folds belongs to --mode crossval"),
         (["--cases-with", "site=B"], "--cases-with belongs to --mode train"),
         (["--mode", "finetune", "--layers", "second"], "invalid choice"),
     ],
@@ -94,3 +100,38 @@ def test_a_pool_of_synthetic_examples_has_to_be_there(words: list[str], tmp_path
 def test_a_further_dataset_has_to_be_there(words: list[str], tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no-such"):
         parse_arguments([*words, "--mode", "train", "--also-train-on", str(tmp_path / "no-such")])
+
+
+@pytest.mark.parametrize("level", ["participant", "group"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "--raters majority", "--label-value 1", "--dry-run", "--also-train-on {0}",
+        "--synthetic {0}", "--recipe default", "--set epochs=3", "--layers all", "--from-scratch",
+        "--checkpoint-minutes 10", "--cases-with site=B", "--train-count 3",
+        "--train-fraction 0.5", "--repeats 1", "--folds 3", "--fold 1", "--bundle-name ours",
+        "--share-ids",
+    ],
+)  # fmt: skip
+def test_an_option_of_training_is_not_ignored_without_a_training(
+    words: list[str], more: str, level: str
+) -> None:
+    option, *value = more.format(words[0]).split()
+    with pytest.raises(UsageError, match=f"{option} belongs to --mode.*, not to predict"):
+        parse_arguments([*words[:2], level, option, *value])
+
+
+def test_all_options_of_training_are_known_to_be_such() -> None:
+    (group,) = (item for item in build_parser()._action_groups if item.title == "training")
+    assert {action.dest for action in group._group_actions} == set(
+        training_options.UNUSED["predict"]
+    )
+
+
+@pytest.mark.parametrize("option", ["--strict", "--lesion-map", "--margin=0.05"])
+def test_an_option_of_the_group_level_is_refused_at_the_other(
+    words: list[str], option: str
+) -> None:
+    with pytest.raises(UsageError, match="belongs to the group level"):
+        parse_arguments([*words, option])
+    assert parse_arguments([*words[:2], "group", option]).analysis_level == "group"

@@ -1,4 +1,4 @@
-"""The outputs as a dataset: ``dataset_description.json`` and ``.bidsignore``."""
+"""The outputs as a dataset: ``dataset_description.json``, ``README.md``, ``.bidsignore``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bids_flairseg.bids.atomic import write_json, write_text
 from bids_flairseg.bids.scans import RAW
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.errors import OutputError
-from bids_flairseg.storage import as_output_error
+from bids_flairseg.storage import absolute_path, as_output_error
 
 LOGGER = logging.getLogger(__name__)
 
@@ -26,6 +26,23 @@ _ACKNOWLEDGE = (
     "doi:10.1148/ryai.2021200152, and name the version of flairseg and its model. Research "
     "software, not a medical device."
 )
+_README = """\
+# Lesions on FLAIR MRI
+
+flairseg made this folder, a BIDS derivative dataset: for every FLAIR of the source dataset the
+lesion mask, the lesion probability, the lesions one by one with their table, a brain mask, the
+preprocessed image and a table of numbers (`sub-*/**/anat`), and for every participant a report
+(`sub-*.html`). After the group level, `group.html` and the tables `group_*.tsv` sum up all scans;
+`models` holds what a training has made.
+
+`dataset_description.json` names the version, the model, the licence and the source dataset.
+`logs` holds a record of every run: its options, versions and models, and where the results come
+from; `flairseg --config logs/RUN/flairseg.toml` does a run again. `*.json` beside a table explains
+its columns. `flairseg --help` lists the options; the page `outputs` of the documentation describes
+every file.
+
+Research software, not a medical device.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,7 @@ def prepare_output_dir(output_dir: Path, info: DatasetInfo) -> None:
     if new != old:
         write_json(path, new)
     _write_bidsignore(output_dir / ".bidsignore")
+    _write_readme(output_dir)
 
 
 def build_description(
@@ -120,6 +138,7 @@ def build_description(
         "BIDSVersion": load_spec().bids_version,
         "DatasetType": "derivative",
         "License": _text(raw, "License"),
+        "Authors": _authors(raw),
         "HowToAcknowledge": _ACKNOWLEDGE,
         "GeneratedBy": [generator],
         "SourceDatasets": [_source(raw, uris[RAW])],
@@ -129,9 +148,11 @@ def build_description(
 
 
 def _source(raw: Mapping[str, Any], uri: str) -> dict[str, str]:
-    """Name the input dataset by its place and, if it has one, its DOI."""
+    """Name the input dataset by its DOI, which holds everywhere, or else by its place."""
     doi = _text(raw, "DatasetDOI")
-    return {"URL": uri} | ({"DOI": doi} if doi else {})
+    if not doi:
+        return {"URL": uri}
+    return {"DOI": f"doi:{doi}" if doi.startswith("10.") else doi}
 
 
 def _text(raw: Mapping[str, Any], key: str) -> str | None:
@@ -140,9 +161,17 @@ def _text(raw: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _authors(raw: Mapping[str, Any]) -> list[str] | None:
+    """Return the authors of the input, None if it names nobody."""
+    names = raw.get("Authors")
+    if not isinstance(names, list):
+        return None
+    return [name for name in names if isinstance(name, str) and name.strip()] or None
+
+
 def _link(output_dir: Path, target: Path) -> str:
     """Return a relative link where one folder lies in the other, else one that is absolute."""
-    here, there = output_dir.absolute(), target.absolute()
+    here, there = absolute_path(output_dir), absolute_path(target)
     if here.is_relative_to(there) or there.is_relative_to(here):
         return Path(os.path.relpath(there, here)).as_posix()
     return there.as_uri()
@@ -199,3 +228,9 @@ def _write_bidsignore(path: Path) -> None:
     missing = [line for line in wanted if line not in lines]
     if missing:
         write_text(path, "\n".join([*lines, *missing]) + "\n")
+
+
+def _write_readme(output_dir: Path) -> None:
+    """Say what the folder is, unless something says so already, such as words of the user."""
+    if not any(path.name.lower().startswith("readme") for path in output_dir.iterdir()):
+        write_text(output_dir / "README.md", _README)

@@ -154,15 +154,47 @@ def list_participants(root: Path) -> list[str]:
     return sorted(labels, key=natural_key)
 
 
+def check_participants(dataset: DatasetConfig) -> None:
+    """Make sure that a dataset has one of the participants that are asked for.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Dataset and labels, with or without prefix.
+
+    Raises
+    ------
+    MissingInputError
+        The dataset is not there.
+    NothingToDoError
+        It has participants, but none of those; the message names the nearest.
+    """
+    asked = strip_labels(dataset.participant_labels, "sub")
+    present = list_participants(dataset.bids_dir) if asked else []
+    if not present or set(asked) & set(present):
+        return
+    unknown = [f"sub-{label}{_nearest(label, present)}" for label in asked]
+    raise NothingToDoError(
+        f"{dataset.bids_dir}: no such participant: {enumerate_some(unknown)}. Found: "
+        f"{enumerate_some(f'sub-{label}' for label in present)}. Check the path and "
+        "--participant-label."
+    )
+
+
+def _nearest(label: str, present: Sequence[str]) -> str:
+    """Suggest the participant that may be meant; empty if none is like it."""
+    near = difflib.get_close_matches(label, present, n=1, cutoff=0.5)
+    return f" (the nearest there is: sub-{near[0]})" if near else ""
+
+
 def _choose_participants(dataset: DatasetConfig, present: Sequence[str]) -> list[str]:
     """Return the wanted participants that are there and name the others in the log."""
     asked = strip_labels(dataset.participant_labels, "sub")
     known = set(present)
     for label in asked:
         if label not in known:
-            near = difflib.get_close_matches(label, present, n=1, cutoff=0.5)
-            hint = f" The nearest there is: sub-{near[0]}." if near else ""
-            LOGGER.warning("sub-%s: no such participant in %s.%s", label, dataset.bids_dir, hint)
+            hint = _nearest(label, present)
+            LOGGER.warning("sub-%s: no such participant in %s%s.", label, dataset.bids_dir, hint)
     chosen = [label for label in asked if label in known] if asked else present
     return [label for label in chosen if (dataset.bids_dir / f"sub-{label}").is_dir()]
 

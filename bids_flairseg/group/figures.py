@@ -22,7 +22,7 @@ from bids_flairseg.group.observations import (
 from bids_flairseg.group.sources import CONSENSUS, MODEL, RATER
 from bids_flairseg.group.statistic import Statistic, by_model, with_value
 from bids_flairseg.group.volumes import VOLUME
-from bids_flairseg.group.words import test_in_words
+from bids_flairseg.group.wording import coefficient_in_words, test_in_words
 from bids_flairseg.measure.concordance import bland_altman, outliers
 from bids_flairseg.reports.charts import Chart, Series
 from bids_flairseg.reports.plots import (
@@ -182,7 +182,7 @@ def _volume_words(
     )
     parts = [first]
     parts += [
-        f"{row.model}: {row.test} r = {row.effect:.2f}."
+        f"{row.model}: {row.test} r = {coefficient_in_words(row.effect)}."
         for row in statistics
         if (row.analysis, row.factor, row.reference) == ("volumes", "correlation", reference)
         and row.effect is not None

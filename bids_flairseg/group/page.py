@@ -93,8 +93,9 @@ def build_page(config: GroupConfig, found: Found) -> GroupPage:
 
 
 def _review(found: Found) -> list[Review]:
-    """Show the scans that are most worth a look, with their outlines."""
+    """Show the scans that there is a reason to look at, or that were looked at, with outlines."""
     paths = {scan.name: scan.paths for scan in found.results.scans}
+    worth = [suspect for suspect in found.suspects if suspect.reasons or suspect.verdict]
     return [
         Review(
             scan=suspect.scan,
@@ -105,7 +106,7 @@ def _review(found: Found) -> list[Review]:
             note=suspect.verdict.note if suspect.verdict else "",
             figure=read_figure(_outlines(paths[suspect.scan])),
         )
-        for suspect in found.suspects[:SHOWN]
+        for suspect in worth[:SHOWN]
     ]
 
 

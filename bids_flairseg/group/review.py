@@ -14,8 +14,11 @@ from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.group.observations import Observation, as_number
 from bids_flairseg.group.problems import Problem
 from bids_flairseg.group.results import ScanResult
+from bids_flairseg.group.sources import MODEL
+from bids_flairseg.group.statistic import by_model
 from bids_flairseg.group.volumes import VOLUME
 from bids_flairseg.measure.suspicion import robust_z, without_trend
+from bids_flairseg.reports.text import hints_in_words
 
 #: The table that a reviewer exports from the page and puts into the output folder.
 VERDICTS = "group_verdicts.tsv"
@@ -25,6 +28,9 @@ SHOWN = 20
 #: Robust SD from which a value counts as unusual.
 LIMIT = 2.5
 _BRAIN_ML = (700.0, 2000.0)
+# Dice below the median of all scans from which it can be unusual, and from which it is, even
+# where scans are too few, or scatter too much, to say what is usual. Three have a median.
+_DICE_GAP, _DICE_FAR, _DICE_FEWEST = 0.1, 0.3, 3
 _NEEDED = ("scan", "verdict")
 
 #: Meaning of the columns of ``group_review.tsv``.
@@ -135,6 +141,7 @@ def rank_scans(
     scans: Sequence[ScanResult],
     observed: Sequence[Observation],
     verdicts: Mapping[str, Verdict],
+    pairs: Sequence[Observation] = (),
 ) -> list[Suspect]:
     """Rank all scans, the most suspicious first and those with a verdict last.
 
@@ -146,6 +153,8 @@ def rank_scans(
         The same, in the same order, with their groups.
     verdicts : mapping of str to Verdict
         What a reviewer has said.
+    pairs : sequence of Observation, optional
+        Models and raters compared with references.
 
     Returns
     -------
@@ -166,11 +175,12 @@ def rank_scans(
     add(*_brain(observed))
     add(*_confidence(scans))
     add(*_change(observed))
+    add(*_dice(observed, pairs))
     for place, scan in enumerate(scans):
-        hints = scan.stats.get("warnings", "n/a")
-        if hints not in ("n/a", ""):
+        hints = hints_in_words(scan.stats.get("warnings", "n/a"))
+        if hints:
             points[place] += max(as_number(scan.stats.get("warning_count", "1")), 1.0)
-            reasons[place].append(hints.replace(".; ", ". "))
+            reasons[place].append(hints)
     suspects = [
         Suspect(scan.name, float(points[place]), tuple(reasons[place]), verdicts.get(scan.name))
         for place, scan in enumerate(scans)
@@ -244,4 +254,27 @@ def _change(observed: Sequence[Observation]) -> tuple[NDArray[np.float64], list[
         gap = abs(volume - (volume + 0.1) / 10 ** gaps[place])
         if abs(gaps[place]) > math.log10(2) and gap > 2.0:
             scores[place] = math.copysign(max(abs(scores[place]), 3.0), gaps[place])
+    return scores, words
+
+
+def _dice(
+    observed: Sequence[Observation], pairs: Sequence[Observation]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Dice against a reference far below that of the other scans; only low ones are suspicious."""
+    places = {(item.scan, item.model): place for place, item in enumerate(observed)}
+    scores, words = np.zeros(len(observed)), [""] * len(observed)
+    models = [item for item in pairs if item.kind == MODEL and (item.scan, item.model) in places]
+    for (_, reference), own in by_model(models).items():
+        values = np.array([item.value("dice") for item in own])
+        middle = float(np.median(values))
+        gaps = middle - values
+        found = np.where(gaps >= _DICE_GAP, np.minimum(robust_z(values), 0.0), 0.0)
+        if values.size >= _DICE_FEWEST:
+            found[gaps >= _DICE_FAR] = np.minimum(found[gaps >= _DICE_FAR], -3.0)
+        for item, score in zip(own, found, strict=True):
+            place = places[item.scan, item.model]
+            if score < scores[place]:
+                scores[place] = score
+                dice = item.value("dice")
+                words[place] = f"Dice of {dice:.2f} against {reference}, median {middle:.2f}"
     return scores, words

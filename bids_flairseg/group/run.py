@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_flairseg.bids.atomic import write_json, write_text, write_tsv
+from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.bids.tables import read_participants
 from bids_flairseg.config import GroupConfig
 from bids_flairseg.errors import InputError, MissingInputError, NothingToDoError, OutputError
@@ -31,7 +32,7 @@ from bids_flairseg.group.observations import (
 )
 from bids_flairseg.group.page import Found, build_page
 from bids_flairseg.group.problems import PROBLEM_COLUMNS, Problem, in_words, strict_errors
-from bids_flairseg.group.results import read_results
+from bids_flairseg.group.results import Results, read_results
 from bids_flairseg.group.review import REJECT, REVIEW_COLUMNS, rank_scans, read_verdicts
 from bids_flairseg.group.space import map_lesions
 from bids_flairseg.group.statistic import STATISTIC_COLUMNS
@@ -78,9 +79,7 @@ class GroupSummary:
 
     @property
     def exit_code(self) -> int:
-        """Return 18 if there was no scan at all, 1 if some could not be read, else 0."""
-        if not self.scans and not self.unreadable:
-            return NothingToDoError.exit_code
+        """Return 1 if some scan could not be read, else 0."""
         return 1 if self.unreadable else 0
 
     def record(self) -> dict[str, Any]:
@@ -111,6 +110,8 @@ def run_group(config: GroupConfig) -> GroupSummary:
     ------
     MissingInputError
         The output folder, that of a reference or the filter file is not there.
+    NothingToDoError
+        There is no result of the participant level; then nothing is written.
     UsageError
         An option makes no sense.
     OutputError, StorageError
@@ -120,12 +121,6 @@ def run_group(config: GroupConfig) -> GroupSummary:
     for line in in_words(summary.problems):
         LOGGER.warning("%s", line)
     output_dir = config.dataset.output_dir
-    if not summary.scans:
-        LOGGER.error(
-            "%s: expected results of the participant level, found none that can be used. Run "
-            "flairseg BIDS_DIR OUTPUT_DIR participant first.",
-            output_dir,
-        )
     LOGGER.info(
         "group level: scans: %d, compared with references: %d, could not be compared: %d; see %s",
         summary.scans,
@@ -176,6 +171,8 @@ def write_group(config: GroupConfig) -> GroupSummary:
     ------
     MissingInputError
         The output folder, that of a reference or the filter file is not there.
+    NothingToDoError
+        There is no result of the participant level; then nothing is written.
     UsageError
         An option makes no sense.
     OutputError, StorageError
@@ -187,14 +184,27 @@ def write_group(config: GroupConfig) -> GroupSummary:
             f"{output_dir}: expected the results of the participant level, but there is "
             "no such folder. Run flairseg BIDS_DIR OUTPUT_DIR participant first."
         )
+    results = read_results(config.dataset)
+    if not (results.scans or results.unreadable):
+        raise NothingToDoError(_nothing_there(output_dir, results))
     with _alone(output_dir):
-        return _write(config)
+        return _write(config, results)
 
 
-def _write(config: GroupConfig) -> GroupSummary:
-    """Do what `write_group` does."""
+def _nothing_there(output_dir: Path, results: Results) -> str:
+    """Say that there is no result, and of which scans."""
+    waiting = [*results.unfinished, *results.without_result]
+    scans = f" Without a result: {enumerate_some(waiting)}." if waiting else ""
+    return (
+        f"{output_dir}: expected results of the participant level, found none that can be used."
+        f"{scans} Run flairseg BIDS_DIR OUTPUT_DIR participant first. No table and no page was "
+        "written."
+    )
+
+
+def _write(config: GroupConfig, results: Results) -> GroupSummary:
+    """Write what `write_group` writes, from results that are there."""
     dataset = config.dataset
-    results = read_results(dataset)
     participants = read_participants(dataset.bids_dir)
     table = join(results.scans, participants, dataset.bids_dir)
     groups = scan_groups(config, results.scans, table)
@@ -211,12 +221,13 @@ def _write(config: GroupConfig) -> GroupSummary:
     write_table(dataset.output_dir / PROBLEMS, PROBLEM_COLUMNS, [item.row() for item in problems])
     models = model_names(results.scans, dataset.derivatives)
     observed = observe_scans(table, groups, models)
-    suspects = rank_scans(results.scans, observed, verdicts)
+    pairs = observe_pairs(comparisons, groups)
+    suspects = rank_scans(results.scans, observed, verdicts, pairs)
     rows = [suspect.row(rank) for rank, suspect in enumerate(suspects, start=1)]
     write_table(dataset.output_dir / REVIEW, REVIEW_COLUMNS, rows)
     found = Found(results, table, comparisons, problems, tuple(suspects), charts=maps)
     observed = [item for item in observed if item.scan not in rejected]
-    pairs = [item for item in observe_pairs(comparisons, groups) if item.scan not in rejected]
+    pairs = [item for item in pairs if item.scan not in rejected]
     found = _analyse(config, found, observed, pairs, starting_models(results.scans, models))
     page = build_page(config, found)
     write_text(dataset.output_dir / PAGE, render_group(page))

@@ -9,6 +9,14 @@ from bids_flairseg.group.observations import FACTOR_WORDS
 from bids_flairseg.group.sources import CONSENSUS
 from bids_flairseg.group.statistic import Statistic
 from bids_flairseg.group.statistics import AMONG_RATERS
+from bids_flairseg.group.wording import (
+    coefficient_in_words,
+    corrected_in_words,
+    p_in_words,
+    signed_in_words,
+    spread_in_words,
+    test_in_words,
+)
 from bids_flairseg.measure.comparisons import TOO_FEW
 
 #: A test is called significant below this, as in the paper.
@@ -16,84 +24,6 @@ ALPHA = 0.05
 _LIN = "Lin's concordance"
 # Of more pairs of models than this, only those with the first model are spoken of.
 _MOST_PAIRS = 6
-
-
-def p_in_words(p: float | None) -> str:
-    """Print a p value as journals of radiology do.
-
-    Parameters
-    ----------
-    p : float or None
-        NaN and None could not be computed.
-
-    Returns
-    -------
-    str
-        Two digits, three below .01.
-
-    Examples
-    --------
-    >>> p_in_words(0.0004), p_in_words(0.0042), p_in_words(0.083), p_in_words(None)
-    ('P < .001', 'P = .004', 'P = .08', 'P not computed')
-    """
-    if p is None or math.isnan(p):
-        return "P not computed"
-    if p < 0.001:
-        return "P < .001"
-    if p >= 0.995:
-        return "P > .99"
-    digits = 3 if p < 0.01 or 0.045 <= p < 0.05 else 2
-    return "P = " + f"{p:.{digits}f}".removeprefix("0")
-
-
-def spread_in_words(row: Statistic, digits: int = 2) -> str:
-    """Print median and quartiles of the first group of a row.
-
-    Parameters
-    ----------
-    row : Statistic
-        With numbers.
-    digits : int
-        Decimals.
-
-    Returns
-    -------
-    str
-        ``0.77 (IQR, 0.67-0.85)``.
-    """
-    if row.median_a is None or row.q1_a is None or row.q3_a is None:
-        return "n/a"
-    return f"{row.median_a:.{digits}f} (IQR, {row.q1_a:.{digits}f}\N{EN DASH}{row.q3_a:.{digits}f})"
-
-
-def _signed(value: float | None, digits: int) -> str:
-    """Print a number with its sign, as typesetters do."""
-    return f"{value or 0.0:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def test_in_words(row: Statistic) -> str:
-    """Print a test with its p, the corrected one where it differs.
-
-    Parameters
-    ----------
-    row : Statistic
-        With a test.
-
-    Returns
-    -------
-    str
-        ``Mann-Whitney U = 12, P = .03, Holm-corrected P = .06``.
-    """
-    text = f"{row.test} = {row.statistic:.4g}" if row.statistic is not None else row.test
-    return f"{text}, {p_in_words(row.p)}{_corrected(row)}"
-
-
-def _corrected(row: Statistic) -> str:
-    differs = row.p is not None and row.p_holm is not None and row.p_holm > row.p
-    return f", Holm-corrected {p_in_words(row.p_holm)}" if differs else ""
-
-
-test_in_words.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
 
 
 def results_paragraphs(statistics: Sequence[Statistic]) -> list[str]:
@@ -213,7 +143,7 @@ def _trainings(own: Sequence[Statistic]) -> list[str]:
         sentences.append(
             f"Over {_many(row.n_a, 'training')}, the median Dice score of {row.group_a} against "
             f"{row.reference} {verb} that of {row.group_b} (mean difference "
-            f"{_signed(row.difference, 3)}; {test_in_words(row)})."
+            f"{signed_in_words(row.difference, 3)}; {test_in_words(row)})."
         )
     return sentences
 
@@ -234,7 +164,7 @@ def compare_in_words(row: Statistic) -> str:
     p = row.p_holm if row.p_holm is not None else row.p
     interval = ""
     if row.difference_low is not None and row.difference_high is not None:
-        low, high = _signed(row.difference_low, 3), _signed(row.difference_high, 3)
+        low, high = signed_in_words(row.difference_low, 3), signed_in_words(row.difference_high, 3)
         interval = f", 95% CI: {low}, {high}"
     if p is None or math.isnan(p):
         verdict = "could not be tested against"
@@ -247,8 +177,8 @@ def compare_in_words(row: Statistic) -> str:
     return (
         f"Model {row.group_a} {verdict} model {row.group_b} with {row.reference} "
         f"(median Dice {row.median_a or 0:.2f} vs {row.median_b or 0:.2f} in "
-        f"{_many(row.n_a, 'scan')}; mean difference {_signed(row.difference, 3)}{interval}; "
-        f"{test_in_words(row)})."
+        f"{_many(row.n_a, 'scan')}; mean difference {signed_in_words(row.difference, 3)}"
+        f"{interval}; {test_in_words(row)})."
     )
 
 
@@ -261,7 +191,7 @@ def _raters(statistics: Sequence[Statistic]) -> list[str]:
             f"Model {row.model} {said} no worse against the raters (median Dice "
             f"{row.median_a or 0:.2f}) than they did against each other ({row.median_b or 0:.2f}) "
             f"by a margin of {row.conditions.split(';')[0].removeprefix('margin ')} (one-sided "
-            f"{p_in_words(row.p)}{_corrected(row)}, significant below .025)."
+            f"{p_in_words(row.p)}{corrected_in_words(row)}, significant below .025)."
         )
     return sentences
 
@@ -276,27 +206,40 @@ def _concordance(statistics: Sequence[Statistic]) -> list[str]:
         rho, r = value["Spearman"], value["Pearson"]
         if rho.effect is None or math.isnan(rho.effect):
             continue
+        few = f", {TOO_FEW}" if TOO_FEW in rho.conditions else ""
         text = (
-            f"Volumes of model {model} and {reference} in {_many(rho.n_a, 'scan')} correlated with "
-            f"Spearman r = {rho.effect:.2f} ({_interval(rho)}{p_in_words(rho.p)}) and Pearson r = "
-            f"{r.effect or 0:.2f} ({_interval(r)}{p_in_words(r.p)}); Lin's concordance was "
-            f"{limits[_LIN] or 0:.2f}"
+            f"Volumes of model {model} and {reference} in {_many(rho.n_a, 'scan')} "
+            f"{_correlated(rho)} Spearman r = {_coefficient(rho)} and Pearson r = "
+            f"{_coefficient(r)}{few}; Lin's concordance was "
+            f"{coefficient_in_words(limits[_LIN] or 0)}"
         )
         if limits.get("bias") is not None:
             text += (
-                f" and the mean difference {_signed(limits['bias'], 2)} ml (limits of agreement, "
-                f"{_signed(limits['lower limit of agreement'], 2)} to "
-                f"{_signed(limits['upper limit of agreement'], 2)} ml)"
+                f" and the mean difference {signed_in_words(limits['bias'], 2)} ml (limits of "
+                f"agreement, {signed_in_words(limits['lower limit of agreement'], 2)} to "
+                f"{signed_in_words(limits['upper limit of agreement'], 2)} ml)"
             )
         sentences.append(text + ".")
     return sentences
 
 
-def _interval(row: Statistic) -> str:
-    """Print the interval of a coefficient, nothing where there is none."""
-    if row.difference_low is None or row.difference_high is None:
-        return ""
-    return f"95% CI: {row.difference_low:.2f}, {row.difference_high:.2f}; "
+def _correlated(rho: Statistic) -> str:
+    """Say whether volumes correlate, which ranks decide: one large volume makes no correlation."""
+    p = rho.p if rho.p_holm is None else rho.p_holm
+    if p is not None and p < ALPHA:
+        return "correlated with"
+    if TOO_FEW in rho.conditions:
+        return "are too few to show a correlation:"
+    return "did not correlate detectably by rank:"
+
+
+def _coefficient(row: Statistic) -> str:
+    """Print a coefficient, its interval where there is one, and its p."""
+    ends = ""
+    if row.difference_low is not None and row.difference_high is not None:
+        low, high = map(coefficient_in_words, (row.difference_low, row.difference_high))
+        ends = f"95% CI: {low}, {high}; "
+    return f"{coefficient_in_words(row.effect or 0)} ({ends}{p_in_words(row.p)})"
 
 
 def _factors(own: Sequence[Statistic]) -> list[str]:
@@ -305,7 +248,7 @@ def _factors(own: Sequence[Statistic]) -> list[str]:
     for row in (row for row in rows if row.metric == "dice"):
         what = FACTOR_WORDS.get(row.factor, row.factor)
         groups = f", {row.group_a} vs {row.group_b}" if row.group_b else ""
-        signed = _signed(row.effect, 2)
+        signed = signed_in_words(row.effect, 2)
         effect = signed.lstrip("+") if row.effect_name == "epsilon squared" else signed
         few = f"; {TOO_FEW}" if TOO_FEW in row.conditions else ""
         said = f"({test_in_words(row)}; {row.effect_name} = {effect}{few})"

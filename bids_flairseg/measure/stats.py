@@ -126,7 +126,8 @@ def scan_stats(
     voxel_ml = voxel_volume_ml(affine)
     lesion_ml = float(lesions["voxels"].sum() * voxel_ml)
     brain_ml = float(np.count_nonzero(brain) * voxel_ml)
-    warnings = [" ".join(text.split()) for text in provenance.warnings]
+    # the full stop goes, as '; ' follows
+    warnings = [" ".join(text.split()).removesuffix(".") for text in provenance.warnings]
     return ScanStats(
         lesion_volume_ml=lesion_ml,
         lesion_count=len(lesions),

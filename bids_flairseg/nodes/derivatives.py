@@ -8,16 +8,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bids_flairseg.bids.atomic import write_json, write_text
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path, write_table
 from bids_flairseg.bids.sidecars import Processing, build_sidecars
 from bids_flairseg.measure.regions import REGIONS
 from bids_flairseg.nodes.files import load, load_array
 from bids_flairseg.nodes.publish import staged
-from bids_flairseg.preprocess.grid import save_like
+from bids_flairseg.preprocess.grid import save_like, voxel_sizes
 from bids_flairseg.preprocess.image import load_grid
 from bids_flairseg.preprocess.noise import SIGMA
 from bids_flairseg.preprocess.normalise import HIGH, LOW
+from bids_flairseg.reports.acquisition import read_acquisition
 from bids_flairseg.reports.records import Figures, ScanReport, Settings, record_from
 
 FINGERPRINT, REPORT = "Fingerprint", "Report"
@@ -108,6 +111,8 @@ def _report(
     paths: ScanPaths, found: Found, settings: Settings, versions: Mapping[str, str]
 ) -> ScanReport:
     """Write the figures and return what the page says about the scan."""
+    grid = load_grid(paths.scan.flair)
+    edges = voxel_sizes(np.asarray(grid.affine))
     return ScanReport(
         name=paths.scan.name,
         source=(paths.scan.relative_dir / paths.scan.flair.name).as_posix(),
@@ -117,6 +122,7 @@ def _report(
         settings=settings,
         versions=versions,
         warnings=found.warnings,
+        acquisition=read_acquisition(edges.tolist(), grid.shape, paths.scan.sidecar),
     )
 
 

@@ -102,7 +102,7 @@ def cut_faces(mask: NDArray[np.bool_], zooms: NDArray[np.float64]) -> dict[str, 
 def _cuts(mask: NDArray[np.bool_], zooms: NDArray[np.float64]) -> list[str]:
     """Name the faces of the image that the brain reaches."""
     return [
-        f"The field of view cuts the brain at the {name} ({area:.0f} square cm): "
+        f"The field of view cuts the brain at the {name} ({area:.0f} cm²): "
         "lesions beyond it are not counted."
         for name, area in cut_faces(mask, zooms).items()
         if area > MAX_CUT_CM2

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from bids_flairseg.reports.charts import Chart
 from bids_flairseg.reports.dots import dot_plot
 from bids_flairseg.reports.page import render
+from bids_flairseg.reports.text import hints_in_words
 
 Row = Mapping[str, str]
 
@@ -85,7 +86,8 @@ class GroupPage:
     study : sequence of str
         What the learning curve answers.
     review : sequence of Review
-        Scans that are worth a look, the most suspicious first.
+        Scans about which something is unusual, the most suspicious first, and those that
+        somebody has seen.
     verdicts : sequence of (str, str, str)
         Scan, verdict and note of all that a reviewer has seen.
     charts : sequence of Chart
@@ -186,6 +188,7 @@ def render_group(page: GroupPage) -> str:
             (item, Markup(item.figure) if item.figure else None, quote(item.link))
             for item in page.review
         ],
+        unusual=sum(bool(item.reasons) for item in page.review),
         verdicts=page.verdicts,
         charts=[(chart, Markup(chart.svg)) for chart in page.charts],
         statistics=[_statistic_row(row) for row in page.statistics],
@@ -264,14 +267,13 @@ def _headline(raters: Sequence[RaterSummary], comparisons: Sequence[Row]) -> Rat
 
 def _scan_row(row: Row, page: GroupPage) -> dict[str, Any]:
     """Arrange one scan for the table."""
-    hints = row.get("warnings", "n/a")
     link = page.links.get(row["scan"])
     return {
         "name": row["scan"],
         "link": quote(link) if link else None,
         "cells": [_cell(row.get(name, "n/a"), shown[2]) for name, shown in _SHOWN.items()],
         "joined": [_cell(row.get(name, "n/a"), None) for name in page.joined[:_MOST_JOINED]],
-        "hints": "" if hints == "n/a" else hints.replace(".; ", ". "),
+        "hints": hints_in_words(row.get("warnings", "n/a")),
     }
 
 

@@ -24,8 +24,8 @@ from bids_flairseg.reports.views import SAGITTAL, SIDES, Scan, upright
 #: Width of every figure in its own pixels, and the space between two panels.
 WIDTH, GAP = 1100, 4
 BRAIN_COLOUR = "#3fd0c9"
-# Seen on gray matter as well as on a white lesion.
-_COLOURS = ("#ff5a4f", "#2fb8ff", "#ffb000", "#35d06b", "#ff6ad5", "#b58cff")
+#: Of lesions, one after the other; seen on gray matter as well as on a white lesion.
+LESION_COLOURS = ("#ff5a4f", "#2fb8ff", "#ffb000", "#35d06b", "#ff6ad5", "#b58cff")
 _QUALITY = 85
 # Sagittal slices this near to the middle belong to no side.
 _MIDDLE_MM = 5.0
@@ -35,7 +35,7 @@ _FINEST = 2.0
 
 def colour(lesion: int) -> str:
     """Return the colour of a lesion in all figures and tables, as ``#rrggbb``."""
-    return _COLOURS[(lesion - 1) % len(_COLOURS)]
+    return LESION_COLOURS[(lesion - 1) % len(LESION_COLOURS)]
 
 
 @dataclass(frozen=True)

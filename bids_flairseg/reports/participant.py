@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_flairseg.bids.atomic import write_text
+from bids_flairseg.measure.regions import CORTEX_REACH_MM, VENTRICLE_REACH_MM
+from bids_flairseg.reports.acquisition import acquisition_in_words, voxels_in_words
 from bids_flairseg.reports.embed import read_figure
 from bids_flairseg.reports.page import render
-from bids_flairseg.reports.panels import colour
+from bids_flairseg.reports.panels import LESION_COLOURS, colour
 from bids_flairseg.reports.records import ScanReport
 from bids_flairseg.reports.text import REGION_NAMES, amount, describe_methods, summarise
 
@@ -64,6 +66,8 @@ class ScanView:
         Its name within the page.
     summary : str
         What was found, in words; empty for a failed scan.
+    image, voxels : str
+        The image in words, and the edges of its voxels in mm; empty where unknown.
     lesions, regions
         Rows of the two tables.
     figures : mapping
@@ -74,6 +78,8 @@ class ScanView:
     title: str
     anchor: str
     summary: str
+    image: str
+    voxels: str
     lesions: Sequence[Lesion]
     regions: Sequence[Region]
     figures: Mapping[str, str | None]
@@ -112,6 +118,9 @@ def write_participant_report(
         methods=describe_methods(scans),
         command=command,
         amount=amount,
+        colours=len(LESION_COLOURS),
+        ventricle_reach_mm=VENTRICLE_REACH_MM,
+        cortex_reach_mm=CORTEX_REACH_MM,
     )
     write_text(path, page)
 
@@ -124,6 +133,8 @@ def _view(scan: ScanReport, number: int) -> ScanView:
         title=title(scan.name),
         anchor=f"scan-{number}",
         summary="" if failed else summarise(scan),
+        image=acquisition_in_words(scan.acquisition) if scan.acquisition else "",
+        voxels=voxels_in_words(scan.acquisition) if scan.acquisition else "",
         lesions=[] if failed else [_lesion(row, place) for place, row in enumerate(scan.lesions)],
         regions=[] if failed else _regions(scan),
         figures={name: read_figure(path) for name, path in figures.items()},

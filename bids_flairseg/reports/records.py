@@ -42,11 +42,15 @@ class Settings:
     normalisation : str
         ``zscore`` or ``robust``.
     smoothed : float
-        Share of the smoothed image that was mixed into a noisy one, 0 to 1.
+        Share of a smoothed version that was mixed into the image, 0 to 1.
     device, precision : str
         Where and how the networks ran, such as ``cpu`` and ``float32``.
     licence : str
         Licence of the lesion model.
+    networks : int
+        Networks of the lesion model, whose logits are averaged.
+    data, anatomy_data : str
+        What the two models were trained on, as their cards say; empty where they do not.
     """
 
     model: str
@@ -67,6 +71,36 @@ class Settings:
     device: str = ""
     precision: str = ""
     licence: str = ""
+    networks: int = 1
+    data: str = ""
+    anatomy_data: str = ""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """The image of a scan as its header and its sidecar describe it.
+
+    Attributes
+    ----------
+    voxel_mm : tuple of float
+        Edges of a voxel in mm, along the axes of the file.
+    matrix : tuple of int
+        Voxels along the same axes.
+    kind : str
+        ``2D`` or ``3D``; empty where the sidecar does not say, as are the next two.
+    manufacturer, scanner : str
+        Who made the scanner, and which it is.
+    field_t, slice_mm : float or None
+        Field strength in T and slice thickness in mm, where the sidecar says so.
+    """
+
+    voxel_mm: tuple[float, ...]
+    matrix: tuple[int, ...]
+    kind: str = ""
+    manufacturer: str = ""
+    scanner: str = ""
+    field_t: float | None = None
+    slice_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +138,8 @@ class ScanReport:
         Why the scan failed: file, expectation, finding, remedy. None for a scan that is done.
     crash_file : str, optional
         Where more is told of the failure, relative to the output folder.
+    acquisition : Acquisition, optional
+        The image; None where that was not kept.
     """
 
     name: str
@@ -116,6 +152,7 @@ class ScanReport:
     warnings: tuple[str, ...] = ()
     error: str | None = None
     crash_file: str | None = None
+    acquisition: Acquisition | None = None
 
     def number(self, column: str) -> float | None:
         """Return a statistic, or None where it is missing, ``n/a`` or no number."""
@@ -147,14 +184,21 @@ def record_from(content: Mapping[str, Any]) -> ScanReport:
     """
     known = _known(ScanReport, content)
     figures = _known(Figures, known.pop("figures", {}))
-    settings = known.pop("settings", None)
+    settings, image = known.pop("settings", None), known.pop("acquisition", None)
     return ScanReport(
         **known | {"warnings": tuple(known.get("warnings", ()))},
         figures=Figures(**{name: Path(path) for name, path in figures.items() if path}),
         settings=Settings(**_known(Settings, settings)) if settings else None,
+        acquisition=_acquisition(image) if image else None,
     )
 
 
 def _known(kind: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
     names = {item.name for item in fields(kind)}
     return {name: value for name, value in content.items() if name in names}
+
+
+def _acquisition(content: Mapping[str, Any]) -> Acquisition:
+    known = _known(Acquisition, content)
+    numbers = {name: tuple(known.get(name, ())) for name in ("voxel_mm", "matrix")}
+    return Acquisition(**known | numbers)

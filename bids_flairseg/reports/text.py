@@ -20,12 +20,16 @@ REGION_NAMES: Mapping[str, str] = {
     "other": "Elsewhere",
 }
 _PROGRAM = "flairseg"
+#: Share of the smoothed version in an image from which that is called noisy.
+NOISY = 0.5
+# What is said of a lesion, and of the lesions to which most of the volume belongs. A lesion has
+# one region as a whole: that one touches the ventricles does not mean that it lies along them.
 _REGION_WORDS = {
-    "periventricular": "is periventricular",
-    "juxtacortical": "is juxtacortical",
-    "deep_white": "lies in the deep white matter",
-    "infratentorial": "is infratentorial",
-    "other": "lies elsewhere",
+    "periventricular": ("touches the ventricles", "lesions that touch the ventricles"),
+    "juxtacortical": ("touches the cortex", "lesions that touch the cortex"),
+    "deep_white": ("lies in the deep white matter", "lesions of the deep white matter"),
+    "infratentorial": ("is infratentorial", "infratentorial lesions"),
+    "other": ("lies elsewhere", "lesions elsewhere"),
 }
 
 
@@ -84,7 +88,7 @@ def summarise(scan: ScanReport) -> str:
 
 def _where(lesion: Mapping[str, object]) -> str:
     words = _REGION_WORDS.get(str(lesion.get("region")))
-    return f" It {words}." if words else ""
+    return f" It {words[0]}." if words else ""
 
 
 def _largest(scan: ScanReport, lesion: Mapping[str, object]) -> str:
@@ -92,7 +96,8 @@ def _largest(scan: ScanReport, lesion: Mapping[str, object]) -> str:
     if volume is None:
         return ""
     words = _REGION_WORDS.get(str(lesion.get("region")))
-    return f"The largest, lesion 1, has {amount(volume)} ml" + (f" and {words}." if words else ".")
+    place = f" and {words[0]}" if words else ""
+    return f"The largest, lesion 1, has {amount(volume)} ml{place}."
 
 
 def _most(scan: ScanReport, total: float) -> str:
@@ -104,7 +109,59 @@ def _most(scan: ScanReport, total: float) -> str:
     name = max(known, key=lambda region: known[region])
     percent = 100 * known[name] / total
     share = "All" if percent > 99.95 else f"{min(percent, 99):.0f} %"
-    return f" {share} of the volume {_REGION_WORDS[name]}."
+    return f" {share} of the volume lies in {_REGION_WORDS[name][1]}."
+
+
+def hints_in_words(text: str) -> str:
+    """Print the quality hints of a table for a page.
+
+    Parameters
+    ----------
+    text : str
+        The column ``warnings``.
+
+    Returns
+    -------
+    str
+        Without the full stops that versions before put before each ``;``; empty for ``n/a``.
+
+    Examples
+    --------
+    >>> hints_in_words("Noisy.; The field of view is short."), hints_in_words("n/a")
+    ('Noisy; The field of view is short', '')
+    """
+    return "" if text == "n/a" else text.replace(".; ", "; ").removesuffix(".")
+
+
+def denoising_in_words(shares: Sequence[float]) -> str:
+    """Say how much of a smoothed version was mixed into images.
+
+    Parameters
+    ----------
+    shares : sequence of float
+        One per scan, 0 to 1; at least one.
+
+    Returns
+    -------
+    str
+        Calls an image noisy only where half or more of it is the smoothed version.
+
+    Examples
+    --------
+    >>> denoising_in_words([0.09]), denoising_in_words([0])
+    ('9 % of a smoothed version was mixed in', 'not needed')
+    >>> denoising_in_words([0.3, 0.8])
+    'noisy: 30 to 80 % of a smoothed version was mixed in'
+    """
+    if not any(shares):
+        return "not needed"
+    noisy = "noisy: " if max(shares) >= NOISY else ""
+    return f"{noisy}{_percent(shares)} of a smoothed version was mixed in"
+
+
+def _percent(shares: Sequence[float]) -> str:
+    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    return f"{low} %" if low == high else f"{low} to {high} %"
 
 
 @dataclass(frozen=True)
@@ -121,6 +178,8 @@ class Methods:
         The flairseg that found them; this one where that was not kept.
     versions : mapping of str to str
         Their further software.
+    denoising : str
+        How much of a smoothed version was mixed into them.
     paragraph : str
         Text for a paper.
     references : tuple of str
@@ -131,6 +190,7 @@ class Methods:
     settings: Settings
     version: str
     versions: Mapping[str, str]
+    denoising: str
     paragraph: str
     references: tuple[str, ...]
 
@@ -148,27 +208,29 @@ def describe_methods(scans: Sequence[ScanReport]) -> list[Methods]:
     list of Methods
         In the order of the first scan of each.
     """
-    groups: dict[tuple[Settings, str, tuple[tuple[str, str], ...]], list[str]] = {}
+    groups: dict[tuple[Settings, str, tuple[tuple[str, str], ...]], dict[str, float]] = {}
     for scan in scans:
         if scan.settings is not None and scan.error is None:
             version = scan.versions.get(_PROGRAM, __version__)
             further = tuple(item for item in scan.versions.items() if item[0] != _PROGRAM)
             settings = replace(scan.settings, smoothed=float(scan.settings.smoothed > 0))
-            groups.setdefault((settings, version, further), []).append(scan.name)
+            shares = groups.setdefault((settings, version, further), {})
+            shares[scan.name] = scan.settings.smoothed
     return [
         Methods(
-            scans=tuple(names),
+            scans=tuple(shares),
             settings=settings,
             version=version,
             versions=dict(versions),
-            paragraph=_paragraph(settings, version, dict(versions)),
+            denoising=denoising_in_words([*shares.values()]),
+            paragraph=_paragraph(settings, version, dict(versions), _percent([*shares.values()])),
             references=_references(settings, version),
         )
-        for (settings, version, versions), names in groups.items()
+        for (settings, version, versions), shares in groups.items()
     ]
 
 
-def _paragraph(settings: Settings, version: str, versions: Mapping[str, str]) -> str:
+def _paragraph(settings: Settings, version: str, versions: Mapping[str, str], mixed: str) -> str:
     text = (
         environment()
         .get_template("methods.txt.j2")
@@ -180,6 +242,7 @@ def _paragraph(settings: Settings, version: str, versions: Mapping[str, str]) ->
             ventricle_reach_mm=VENTRICLE_REACH_MM,
             cortex_reach_mm=CORTEX_REACH_MM,
             smoothing_voxels=SIGMA,
+            mixed=mixed,
         )
     )
     return " ".join(text.split())

@@ -29,9 +29,10 @@ from bids_flairseg.model.bundle import (
 )
 from bids_flairseg.model.unet import PREFIXES, UNetConfig, build_unet
 from bids_flairseg.train.calibration import fit_scaling, fold
+from bids_flairseg.train.class_scores import score_classes
 from bids_flairseg.train.pretrain import averaged, read_history
 from bids_flairseg.train.recipes import RECIPES, Recipe
-from bids_flairseg.train.scores import ask, score_classes, score_lesions
+from bids_flairseg.train.scores import ask, score_lesions
 from bids_flairseg.train.synthesis.labels import CLASSES
 
 LOGGER = logging.getLogger(__name__)

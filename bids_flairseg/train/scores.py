@@ -1,4 +1,4 @@
-"""What a network scores on synthetic heads that its training never saw."""
+"""What a lesion network scores on synthetic heads that its training never saw."""
 
 from __future__ import annotations
 
@@ -11,23 +11,17 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bids_flairseg.measure.confidence import confidence
 from bids_flairseg.measure.lesions import label_lesions
-from bids_flairseg.measure.regions import lesion_regions, region_map
 from bids_flairseg.train.calibration import Reliability, rescale
 from bids_flairseg.train.pool import read_example
-from bids_flairseg.train.synthesis.labels import CLASSES
 
 LOGGER = logging.getLogger(__name__)
 
 THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _DRAWS = 2000
 _MIN_LESION_ML = 0.01
-_ANATOMY_MM = 2.0
-_TISSUE = (1, 2, 5, 6)  # cortex, white matter and deep grey, cerebellum, brainstem
-_WHITE = 2
 
 
 def probabilities(model: keras.Model, image: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -49,113 +43,6 @@ def probabilities(model: keras.Model, image: NDArray[np.floating]) -> NDArray[np
     padded = np.pad(np.asarray(image, np.float32), margin)[None, ..., None]
     answer = keras.ops.convert_to_numpy(model(padded, training=False))[0]
     return np.asarray(answer[tuple(slice(0, edge) for edge in image.shape)], np.float32)
-
-
-def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the mean Dice of each class and of the brain, and how often regions are right.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The anatomy network.
-    paths : sequence of Path
-        Examples.
-
-    Returns
-    -------
-    scores : dict
-        Dice by class name; of lesions that are put into the images, the share that the
-        classes of the network give the region that the true ones give.
-    """
-    rows, right = [], []
-    for number, path in enumerate(paths):
-        image, target = read_example(path)
-        found = _classes(model, image)
-        bright, balls = add_balls(image, np.asarray(target), seed=number)
-        right += agreeing_regions(np.asarray(target), _classes(model, bright), balls)
-        pairs = [(found == index, target == index) for index in range(1, len(CLASSES))]
-        rows.append([_dice(found > 0, target > 0), *(_dice(a, b) for a, b in pairs)])
-    names = ("brain", *CLASSES[1:])
-    means: list[float] = np.nanmean(rows, axis=0).round(3).tolist()
-    return {
-        "examples": len(rows),
-        "mean_dice": dict(zip(names, means, strict=True)),
-        "regions": {"lesions": len(right), "accuracy": round(float(np.mean(right)), 3)},
-    }
-
-
-def _classes(model: keras.Model, image: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Classify as the main job does, by the mean of the image and its mirror image."""
-    both = probabilities(model, image) + probabilities(model, image[::-1])[::-1]
-    classes: NDArray[np.int64] = both.argmax(-1)
-    return classes
-
-
-def add_balls(
-    image: NDArray[np.float16], truth: NDArray[np.uint8], *, seed: int, count: int = 20
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Put bright balls into a head, apart from each other, two of three of them into white matter.
-
-    Parameters
-    ----------
-    image : ndarray of float16, shape (X, Y, Z)
-        At 2 mm; the 99th centile of the brain is about 1.
-    truth : ndarray of uint8, shape (X, Y, Z)
-        Anatomy classes.
-    seed : int
-        Of centres, sizes (a radius of 2 to 6 mm) and brightness.
-    count : int
-        Balls; fewer where there is no room.
-
-    Returns
-    -------
-    image : ndarray of float32, shape (X, Y, Z)
-        Nowhere darker than before.
-    labels : ndarray of int32, shape (X, Y, Z)
-        Voxels of brain tissue in each ball, numbered from 1.
-    """
-    rng = np.random.default_rng(seed)
-    tissue = np.isin(truth, _TISSUE)
-    anywhere, white = np.argwhere(tissue), np.argwhere(truth == _WHITE)
-    labels = np.zeros(truth.shape, np.int32)
-    grid = np.ogrid[tuple(slice(0, edge) for edge in truth.shape)]
-    for place in range(4 * count):
-        centres = anywhere if place % 3 == 0 or not len(white) else white
-        if not len(centres) or labels.max() == count:
-            break
-        centre = centres[int(rng.integers(len(centres)))]
-        radius = rng.uniform(2, 6) / _ANATOMY_MM
-        squared = sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True))
-        if not labels[squared <= (radius + 2) ** 2].any():
-            labels[(squared <= radius**2) & tissue] = labels.max() + 1
-    soft = ndimage.gaussian_filter((labels > 0).astype(np.float32), 0.5)
-    plain = np.asarray(image, np.float32)
-    return plain + soft * np.clip(rng.uniform(1.1, 1.5) - plain, 0, None), labels
-
-
-def agreeing_regions(
-    truth: NDArray[np.uint8], found: NDArray[np.int64], labels: NDArray[np.int32]
-) -> list[bool]:
-    """Compare the regions that two sets of classes give lesions.
-
-    Parameters
-    ----------
-    truth, found : ndarray of int, shape (X, Y, Z)
-        Anatomy classes at 2 mm.
-    labels : ndarray of int32, shape (X, Y, Z)
-        Lesions, numbered from 1.
-
-    Returns
-    -------
-    same : list of bool
-        One per lesion.
-    """
-    spacing = (_ANATOMY_MM,) * 3
-    one, other = (
-        lesion_regions(labels, region_map(classes, spacing, lesions))
-        for classes, lesions in ((truth, None), (found, labels > 0))
-    )
-    return [bool(same) for same in one == other]
 
 
 @dataclass(frozen=True)
@@ -243,7 +130,7 @@ def score_lesions(answers: Sequence[Answer]) -> dict[str, Any]:
         probability, truth = answer.probability, answer.truth
         reliability.add(probability, truth)
         if truth.any():
-            dices.append([_dice(probability > level, truth) for level in THRESHOLDS])
+            dices.append([overlap(probability > level, truth) for level in THRESHOLDS])
         else:
             false.append([np.count_nonzero(probability > level) / 1000 for level in THRESHOLDS])
     table = np.array(dices)
@@ -355,6 +242,7 @@ def _spread(values: NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+def overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Return the Dice of two masks, NaN where both are empty."""
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return 2 * np.count_nonzero(a & b) / total if total else float("nan")

@@ -57,6 +57,8 @@ class Model:
         Digest of all that decides about its results.
     licence : str
         Under which licence it may be used.
+    data : str
+        What it was trained on, in words; empty where its card does not say.
     """
 
     path: Path
@@ -64,6 +66,7 @@ class Model:
     sha256: str
     fingerprint: str
     licence: str
+    data: str
 
     def memory_gb(self, inference: str = "auto") -> float:
         """Estimate the memory of a process that applies it to a large head.
@@ -168,12 +171,14 @@ def _expect(model: Model, option: str, expectation: str, finding: str, fits: boo
 
 
 def _read(path: Path) -> Model:
+    card = read_card(path)
     return Model(
         path=path,
         config=check_bundle(path),
         sha256=bundle_digest(path),
         fingerprint=bundle_fingerprint(path),
-        licence=read_card(path).licence,
+        licence=card.licence,
+        data=card.data,
     )
 
 
@@ -211,6 +216,9 @@ def report_settings(segment: SegmentConfig, models: Models) -> Settings:
         voxel_size_mm=lesion.preprocessing.voxel_size_mm,
         normalisation=lesion.preprocessing.normalisation,
         licence=models.lesion.licence,
+        networks=len(lesion.architecture.members),
+        data=models.lesion.data,
+        anatomy_data=models.anatomy.data,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -66,6 +67,8 @@ class Row:
         Clock time of its first step in s.
     seconds : float
         From the first to the last step.
+    began, ended : datetime or None
+        When that was, in local time with its zone; None for what has not come yet.
     failure : Failure or None
         Why it failed.
     """
@@ -76,6 +79,8 @@ class Row:
     steps_done: int = 0
     started: float = 0.0
     seconds: float = 0.0
+    began: datetime | None = None
+    ended: datetime | None = None
     failure: Failure | None = None
 
 
@@ -125,6 +130,7 @@ class Board:
         if row.status is Status.FAILED:
             return
         row.started = row.started or time.monotonic()
+        row.began = row.began or datetime.now().astimezone()
         row.status, row.step = Status.RUNNING, step
         if status == "exception":
             self._fail(row, node)
@@ -142,6 +148,7 @@ class Board:
     def _finish(self, row: Row, status: Status) -> None:
         row.status = status
         row.seconds = time.monotonic() - row.started
+        row.ended = datetime.now().astimezone()
         self._on_finished(row)
         self._display.finished(row)
 

@@ -22,6 +22,7 @@ from bids_flairseg.model.card import WEIGHTS_FILE
 from bids_flairseg.nodes.derivatives import read_fingerprint, read_report
 from bids_flairseg.nodes.fingerprint import input_digests
 from bids_flairseg.workflow.models import Models
+from bids_flairseg.workflow.progress import Row
 from bids_flairseg.workflow.record import Record
 from bids_flairseg.workflow.scan import Plan
 
@@ -54,7 +55,9 @@ CONTEXT: Mapping[str, Any] = {
 }
 
 
-def write_provenance(record: Record, plan: Plan, models: Models, scans: Iterable[Scan]) -> Path:
+def write_provenance(
+    record: Record, plan: Plan, models: Models, scans: Iterable[tuple[Scan, Row]]
+) -> Path:
     """Write ``provenance.jsonld`` into the folder of a run's record.
 
     Parameters
@@ -65,8 +68,9 @@ def write_provenance(record: Record, plan: Plan, models: Models, scans: Iterable
         What its scans have in common.
     models : Models
         Both bundles.
-    scans : iterable of Scan
-        Those that this run has finished; the others are in the provenance of their own runs.
+    scans : iterable of (Scan, Row)
+        Those that this run has finished, and when; the others are in the provenance of their own
+        runs.
 
     Returns
     -------
@@ -79,10 +83,10 @@ def write_provenance(record: Record, plan: Plan, models: Models, scans: Iterable
         It cannot be written.
     """
     graph = _Graph(record)
-    graph.add_run(models)
-    for scan in scans:
+    graph.add_run(models, n4=plan.config.segment.n4)
+    for scan, row in scans:
         paths = ScanPaths(plan.config.dataset.output_dir, scan, plan.settings.voxel_size_mm)
-        graph.add_scan(paths, plan.config.random_seed)
+        graph.add_scan(paths, row, plan.config.random_seed)
     path = record.folder / FILE
     write_json(path, {"@context": CONTEXT, "Records": graph.records})
     return path
@@ -96,12 +100,13 @@ class _Graph:
         self._record = record
         self._software: list[str] = []
         self._used: list[str] = []
-        self._ended = datetime.now().astimezone().isoformat(timespec="seconds")
 
-    def add_run(self, models: Models) -> None:
-        """Add what all scans of the run have used."""
+    def add_run(self, models: Models, *, n4: bool) -> None:
+        """Add what all scans of the run have used; ANTs has a part in it by N4 alone."""
         versions = dict(self._record.content["versions"])
         system = versions.pop("system")
+        if not n4:
+            versions.pop("antspyx", None)
         for name, version in versions.items():
             self._software.append(self._own(name))
             self._add("Software", self._software[-1], Label=name, Version=version)
@@ -118,7 +123,7 @@ class _Graph:
                 Licence=model.licence,
             )
 
-    def add_scan(self, paths: ScanPaths, seed: int) -> None:
+    def add_scan(self, paths: ScanPaths, row: Row, seed: int) -> None:
         """Add a finished scan: its files, what was done, and the results."""
         mark, report, scan = read_fingerprint(paths), read_report(paths), paths.scan
         if mark is None or report is None or report.settings is None:
@@ -139,8 +144,8 @@ class _Graph:
             Command=self._record.content["run"]["command"],
             AssociatedWith=self._software,
             Used=[*self._used, *(uri for uri, _, _ in inputs)],
-            StartedAtTime=self._record.content["run"]["started"],
-            EndedAtTime=self._ended,
+            StartedAtTime=_spell(row.began),
+            EndedAtTime=_spell(row.ended),
             Parameters={**asdict(report.settings), "random_seed": seed},
         )
         for kind, output in load_spec().outputs.items():
@@ -157,3 +162,7 @@ class _Graph:
 
     def _add(self, kind: str, identifier: str, **values: Any) -> None:
         self.records.append({"Id": identifier, "Type": kind, **values})
+
+
+def _spell(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")

@@ -78,7 +78,7 @@ def run_participants(config: RunConfig, record: Record, console: Console | None 
                 finished = (Status.DONE, Status.UNCHANGED)
                 clean_branches(config.dataset, [s for s, row in rows if row.status in finished])
         pages.complete(find_crash_files(output_dir, scans, since=started))
-        done = [scan for scan, row in rows if row.status is Status.DONE]
+        done = [(scan, row) for scan, row in rows if row.status is Status.DONE]
         write_provenance(record, plan, models, done)
         record.save(result=_result(rows))
     finally:  # after a signal, or on a full disk, too

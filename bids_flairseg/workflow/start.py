@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
-from bids_flairseg.bids.scans import Scan, find_scans
+from bids_flairseg.bids.scans import Scan, check_participants, find_scans
 from bids_flairseg.bids.validate import validate_dataset
 from bids_flairseg.config import DatasetConfig
 from bids_flairseg.errors import FlairsegError
@@ -29,11 +29,14 @@ def find_valid_scans(dataset: DatasetConfig) -> list[Scan]:
 
     Raises
     ------
+    NothingToDoError
+        None of the participants asked for is there; the validator is not asked for that.
     InvalidBidsError
         The dataset is not valid; this comes before all else that may be wrong.
     FlairsegError
         There is no scan.
     """
+    check_participants(dataset)
     with _Validation(dataset):
         return find_scans(dataset)
 

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -29,7 +30,7 @@ def load(out: Path) -> dict[str, Any]:
 
 
 def test_it_names_program_model_licence_and_source(tmp_path: Path) -> None:
-    root = raw(tmp_path, License="CC0", DatasetDOI="doi:10.1/x")
+    root = raw(tmp_path, License="CC0", Authors=["A. Writer", "B. Reader"])
     prepare_output_dir(tmp_path / "out", DatasetInfo(root, {"masks": tmp_path / "m"}, *MODEL))
     found = load(tmp_path / "out")
     assert found["DatasetType"] == "derivative"
@@ -37,8 +38,47 @@ def test_it_names_program_model_licence_and_source(tmp_path: Path) -> None:
     assert found["GeneratedBy"][0]["Version"] == __version__
     assert all(text in found["GeneratedBy"][0]["Description"] for text in MODEL)
     assert found["DatasetLinks"] == {"raw": root.as_uri(), "masks": (tmp_path / "m").as_uri()}
-    assert found["SourceDatasets"] == [{"URL": root.as_uri(), "DOI": "doi:10.1/x"}]
+    assert found["SourceDatasets"] == [{"URL": root.as_uri()}]
     assert found["License"] == "CC0"
+    assert found["Authors"] == ["A. Writer", "B. Reader"]
+
+
+@pytest.mark.parametrize("doi", ["doi:10.1/x", "10.1/x"])
+def test_a_source_with_a_doi_is_named_by_that_and_not_by_a_place(tmp_path: Path, doi: str) -> None:
+    found = build_description(tmp_path / "out", DatasetInfo(raw(tmp_path, DatasetDOI=doi)))
+    assert found["SourceDatasets"] == [{"DOI": "doi:10.1/x"}]
+
+
+def test_links_have_no_detours_and_follow_no_links(tmp_path: Path) -> None:
+    root = raw(tmp_path)
+    (tmp_path / "link").symlink_to(root)
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    (tmp_path / "far").symlink_to(tmp_path / "deep" / "down")
+    detour = tmp_path / "nowhere" / ".." / "link"
+    info = DatasetInfo(detour, {"masks": tmp_path / "far" / ".." / "masks"})
+    found = build_description(tmp_path / "x" / ".." / "out", info)
+    links = found["DatasetLinks"]
+    assert links["raw"] == found["SourceDatasets"][0]["URL"] == (tmp_path / "link").as_uri()
+    assert Path(unquote(urlsplit(links["masks"]).path)).resolve() == tmp_path / "deep" / "masks"
+    inside = build_description(root / "x" / ".." / "derivatives" / "flairseg", DatasetInfo(root))
+    assert inside["DatasetLinks"] == {"raw": "../.."}
+
+
+@pytest.mark.parametrize("authors", [None, [], "A. Writer", [3, " "]])
+def test_nobody_is_made_an_author(tmp_path: Path, authors: Any) -> None:
+    assert "Authors" not in build_description(tmp_path, DatasetInfo(raw(tmp_path, Authors=authors)))
+
+
+def test_the_folder_says_what_it_is_unless_the_user_does(tmp_path: Path) -> None:
+    prepare_output_dir(tmp_path / "out", DatasetInfo(raw(tmp_path)))
+    assert "flairseg" in (tmp_path / "out" / "README.md").read_text()
+    for name in ("README", "readme.rst", "README.md"):
+        folder = tmp_path / f"of {name}"
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        prepare_output_dir(folder, DatasetInfo(raw(tmp_path)))
+        (readme,) = (path for path in folder.iterdir() if path.name.lower().startswith("readme"))
+        assert readme.read_text() == "mine"
 
 
 def test_links_within_the_dataset_are_relative(tmp_path: Path) -> None:
@@ -83,7 +123,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     before = {path.name: path.stat().st_ino for path in out.iterdir()}
     prepare_output_dir(out, info)
     assert {path.name: path.stat().st_ino for path in out.iterdir()} == before
-    assert set(before) == {"dataset_description.json", ".bidsignore"}
+    assert set(before) == {"dataset_description.json", ".bidsignore", "README.md"}
 
 
 def test_links_of_earlier_runs_stay(tmp_path: Path) -> None:
@@ -158,6 +198,7 @@ def test_many_runs_at_once_leave_one_whole_description(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "dataset_description.json",
         ".bidsignore",
+        "README.md",
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +91,16 @@ def test_the_validator_finds_no_error(tmp_path: Path, entities: dict[str, str]) 
     for name in ("group.html", "group_lesions.tsv", "group_lesions.json"):
         (out / name).write_text("{}")
     assert find_errors(out) == []
+
+
+def test_the_validator_has_nothing_to_say(tmp_path: Path, scan: Scan) -> None:
+    out, program = tmp_path / "out", Path(sys.executable).with_name("bids-validator-deno")
+    source = {"Name": "x", "Authors": ["A. Writer", "B. Reader"]}
+    write_json(tmp_path / "bids" / "dataset_description.json", source)
+    prepare_output_dir(out, DatasetInfo(tmp_path / "bids", {}, "lesion", "ab" * 32, "CC-BY-4.0"))
+    fill(ScanPaths(out, scan))
+    told = subprocess.run([program, out, "--format", "json"], capture_output=True, check=False)
+    assert json.loads(told.stdout)["issues"]["issues"] == []
 
 
 def test_the_validator_would_find_a_wrong_name(tmp_path: Path, scan: Scan) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,11 +115,3 @@ def test_a_damaged_cache_and_a_table_in_the_way_lose_nothing(
     (row,) = rows_of(dataset.output_dir / "group_agreement.tsv")
     assert row["dice"] == "1"
     assert len(cache.read_bytes().splitlines()) == 3
-
-
-def test_without_the_participant_level_there_is_a_page_that_says_so(
-    dataset: DatasetConfig,
-) -> None:
-    summary = write_group(replace(GroupConfig(dataset), lesion_map=True))
-    assert summary.exit_code == 18
-    assert "No finished scan" in (dataset.output_dir / "group.html").read_text()

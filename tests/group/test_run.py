@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bids_flairseg.config import DatasetConfig, GroupConfig
-from bids_flairseg.errors import InputError, MissingInputError, OutputError
+from bids_flairseg.errors import InputError, MissingInputError, NothingToDoError, OutputError
 from bids_flairseg.group.run import check_strict, run_group, write_group
 from tests.group.conftest import Finish, lesion, save, write_participants
 
@@ -78,11 +78,28 @@ def test_a_broken_scan_costs_only_itself(
     assert "sub-2_label-L_stats.tsv" in (dataset.output_dir / "group.html").read_text()
 
 
-def test_nothing_yet(dataset: DatasetConfig, caplog: pytest.LogCaptureFixture) -> None:
-    assert run_group(GroupConfig(dataset)).exit_code == 18
-    assert "participant first" in caplog.text
-    page = (dataset.output_dir / "group.html").read_text()
-    assert "No finished scan in this folder" in page
+def test_without_results_nothing_is_written_and_nothing_lost(
+    dataset: DatasetConfig, finish: Finish
+) -> None:
+    with pytest.raises(NothingToDoError, match="participant first"):
+        run_group(GroupConfig(dataset, lesion_map=True))
+    assert list(dataset.output_dir.iterdir()) == []
+    finish("sub-1")
+    run_group(GroupConfig(dataset))
+    before = {path: path.read_bytes() for path in dataset.output_dir.glob("group*")}
+    unfinished = finish("sub-2")
+    unfinished.mask.unlink()
+    with pytest.raises(NothingToDoError, match="Without a result: sub-2"):
+        run_group(GroupConfig(replace(dataset, participant_labels=("2",))))
+    assert {path: path.read_bytes() for path in dataset.output_dir.glob("group*")} == before
+
+
+def test_the_page_says_so_when_no_result_can_be_read(
+    dataset: DatasetConfig, finish: Finish
+) -> None:
+    finish("sub-1").stats.write_text("edited by hand\n")
+    assert run_group(GroupConfig(dataset)).exit_code == 1
+    assert "No finished scan in this folder" in (dataset.output_dir / "group.html").read_text()
     assert rows_of(dataset.output_dir / "group_lesions.tsv") == []
 
 

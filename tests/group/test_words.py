@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from bids_flairseg.config import DatasetConfig, GroupConfig
 from bids_flairseg.group.observations import Observation
+from bids_flairseg.group.statistic import Statistic
 from bids_flairseg.group.statistics import all_statistics
+from bids_flairseg.group.volumes import volume_statistics
 from bids_flairseg.group.words import compare_in_words, results_paragraphs
 
 CONFIG = GroupConfig(DatasetConfig(Path("bids"), Path("out"), Path("work")))
@@ -71,6 +74,38 @@ def test_models_and_raters(paragraphs: list[str]) -> None:
     assert "mean difference \N{MINUS SIGN}0.1" in text
     assert "Model lesion could not be shown to do no worse against the raters" in text
     assert "in 16 scans correlated with Spearman r = 1.00" in text
+
+
+def volumes(true: Sequence[float], predicted: Sequence[float]) -> str:
+    """Say how the volumes of some scans correlate."""
+    pairs = [
+        replace(item, values={"predicted_volume_ml": a, "reference_volume_ml": b})
+        for item, a, b in zip(
+            observe("m", "manual", np.ones(len(true))), predicted, true, strict=True
+        )
+    ]
+    spoken_of = Statistic("summary", "dice", "m", "manual", n_a=len(true))
+    return " ".join(results_paragraphs([spoken_of, *volume_statistics(pairs)]))
+
+
+def test_few_volumes_are_not_said_to_correlate() -> None:
+    text = volumes([1.3, 8.2, 49.8], [1.2, 9.4, 47.6])
+    assert "in 3 scans are too few to show a correlation: Spearman r = 1.00 (P = .33)" in text
+    assert "), too few values for more than a hint; Lin's" in text
+    assert "correlated" not in text
+
+
+def test_volumes_that_do_not_correlate_are_not_said_to() -> None:
+    text = volumes([1, 2, 3, 4, 5, 6, 7, 8], [5, 1, 8, 2, 7, 3, 6, 4])
+    assert "in 8 scans did not correlate detectably by rank: Spearman r = " in text
+    assert "too few" not in text
+
+
+def test_only_a_coefficient_of_one_is_printed_as_one() -> None:
+    text = volumes(list(range(1, 9)), [1.1, 2, 3, 4, 5, 6, 7, 8])
+    assert "correlated with Spearman r = 1.00 (" in text
+    assert "Pearson r = 0.9999 (" in text
+    assert "Lin's concordance was 0.9999" in text
 
 
 def test_nothing_to_say() -> None:

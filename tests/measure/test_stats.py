@@ -98,7 +98,7 @@ def test_a_hint_cannot_break_the_table(mask: NDArray[np.bool_]) -> None:
         mask,
         None,
         affine=AFFINE,
-        provenance=replace(PROVENANCE, warnings=["few\tslices\n", "low contrast"]),
+        provenance=replace(PROVENANCE, warnings=["few\tslices.\n", "low contrast."]),
     )
     assert stats.row()["warnings"] == "few slices; low contrast"
     assert stats.warning_count == 2

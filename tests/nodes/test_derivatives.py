@@ -75,6 +75,10 @@ def test_what_was_written_can_be_read_back(paths: ScanPaths, found: Found) -> No
     assert report.settings == SETTINGS
     assert report.figures.lesions == paths.figure("lesions")
     assert report.figures.largest is None
+    grid = Nifti1Image.from_filename(paths.scan.flair)
+    assert report.acquisition is not None
+    assert report.acquisition.matrix == grid.shape
+    assert report.acquisition.voxel_mm == pytest.approx(grid.header.get_zooms(), abs=1e-3)
 
 
 @pytest.mark.parametrize(("kind", "words"), [("zscore", "z-score"), ("robust", "interquartile")])

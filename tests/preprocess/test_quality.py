@@ -52,7 +52,7 @@ ALL = slice(None)
         (scan(noise=0.4), ["Noisy"]),
         (scan(size=45), ["The brain mask has 38"]),
         (scan(size=84), ["The brain mask has 24"]),
-        (part(scan(), ALL, ALL, slice(0, 30)), ["cuts the brain at the top"]),
+        (part(scan(), ALL, ALL, slice(0, 30)), ["cuts the brain at the top (125 cm²): lesions"]),
         (part(scan(), ALL, ALL, slice(16, None)), ["cuts the brain at the bottom"]),
         (part(scan(), slice(18, None)), ["cuts the brain at the left"]),
         (part(scan(), ALL, slice(0, 48)), ["cuts the brain at the front"]),

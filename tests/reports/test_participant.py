@@ -14,7 +14,7 @@ import pytest
 
 from bids_flairseg.reports.figures import draw_brain, draw_largest, draw_lesions
 from bids_flairseg.reports.participant import title, write_participant_report
-from bids_flairseg.reports.records import Figures, ScanReport, Settings
+from bids_flairseg.reports.records import Acquisition, Figures, ScanReport, Settings
 from tests.reports.heads import make_head
 
 EVIL = "<script>alert('1')</script>\"><img src=x onerror=alert(2)>{{ 7*7 }}"
@@ -243,6 +243,45 @@ def test_warnings_are_shown(write: Write, scan: ScanReport) -> None:
     page = Page(write(replace(scan, warnings=("The field of view cuts the brain.",)), scan))
     assert "The field of view cuts the brain." in page.words
     assert "done, 1 warning" in page.words
+
+
+def test_scans_side_by_side_come_with_a_caveat_and_their_voxels(
+    write: Write, scan: ScanReport
+) -> None:
+    thick = replace(scan, acquisition=Acquisition((0.9, 0.9, 5.0), (256, 256, 30), "2D"))
+    caveat = "time points are not aligned"
+    page = Page(write(thick, replace(scan, name="sub-01_ses-B")))
+    assert caveat in page.words
+    assert page.words.count("0.90 × 0.90 × 5.00") == 2  # in the table, and where the scan is
+    assert page.words.count("matrix 256 × 256 × 30, 2D") == 1
+    assert caveat not in Page(write(thick)).words
+
+
+def test_numbers_belong_to_one_scan(write: Write, scan: ScanReport) -> None:
+    alone, both = (Page(write(*scans)).words for scans in ([scan], [scan, scan]))
+    for words in (alone, both):
+        assert "in the table of this scan" in words
+        assert "Colours repeat after 6 lesions." in words
+        assert "everywhere on this page" not in words
+    assert ("numbers of their own" in alone, "numbers of their own" in both) == (False, True)
+
+
+def test_the_rules_of_counting_and_regions_stand_beside_the_numbers(
+    write: Write, scan: ScanReport
+) -> None:
+    words = Page(write(scan)).words
+    count = words.index("Lesions that touch, if only by the corner of a voxel, count as one")
+    rule = words.index("periventricular if any voxel of it lies within 3 mm of the ventricles")
+    assert words.index("Lesion load") < count < words.index("Every lesion")
+    assert words.index("Where the lesions are") < rule < words.index("Lesion by lesion")
+
+
+def test_settings_do_not_take_the_grid_for_the_image(write: Write, scan: ScanReport) -> None:
+    page = Page(write(replace(scan, settings=replace(SETTINGS, smoothed=0.09, networks=2))))
+    assert "Grid of the network1 mm, isotropic" in page.words.replace("\n", "")
+    assert "9 % of a smoothed version was mixed in" in page.words
+    assert "noisy" not in page.words
+    assert "lesion, two networks" in page.words
 
 
 def test_numbers_may_come_as_the_text_of_a_table(write: Write, scan: ScanReport) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from bids_flairseg import __version__
-from bids_flairseg.reports.records import Figures, ScanReport, Settings, record_from
+from bids_flairseg.reports.acquisition import acquisition_in_words, read_acquisition
+from bids_flairseg.reports.records import (
+    Acquisition,
+    Figures,
+    ScanReport,
+    Settings,
+    record_from,
+)
 from bids_flairseg.reports.text import Methods, amount, describe_methods, summarise
 
 SETTINGS = Settings(model="lesion", model_sha256="0123456789abcdef", threshold=0.4, min_lesion_ml=0)
@@ -36,7 +44,14 @@ def test_methods_tell_how_large_lesions_were_outlined() -> None:
 def test_methods_tell_of_smoothing_where_there_was_some() -> None:
     assert "linear interpolation, and intensities" in methods().paragraph
     told = methods(smoothed=0.4).paragraph
-    assert "those with much noise were mixed, in proportion to it," in told
+    assert "mixed, in proportion to their noise, with a version" in told
+    assert "(40 % of the mixture), and intensities" in told
+
+
+def test_only_what_was_smoothed_much_is_called_noisy() -> None:
+    assert methods().denoising == "not needed"
+    assert methods(smoothed=0.09).denoising == "9 % of a smoothed version was mixed in"
+    assert methods(smoothed=0.5).denoising.startswith("noisy: 50 % of")
 
 
 def test_scans_that_were_smoothed_more_or_less_share_a_paragraph() -> None:
@@ -44,7 +59,44 @@ def test_scans_that_were_smoothed_more_or_less_share_a_paragraph() -> None:
         ScanReport(name=f"sub-{n}", settings=replace(SETTINGS, smoothed=share))
         for n, share in enumerate((0.0, 0.3, 1.0))
     ]
-    assert [each.scans for each in describe_methods(scans)] == [("sub-0",), ("sub-1", "sub-2")]
+    none, some = describe_methods(scans)
+    assert (none.scans, some.scans) == (("sub-0",), ("sub-1", "sub-2"))
+    assert "30 to 100 %" in some.denoising
+    assert "(30 to 100 % of the mixture)" in some.paragraph
+
+
+def test_methods_count_the_networks() -> None:
+    one, two = methods().paragraph, methods(networks=2).paragraph
+    assert "A three-dimensional convolutional network of" in one
+    assert "logits" not in one
+    assert "Two three-dimensional convolutional networks of" in two
+    assert "by the mean of their logits, for the whole brain" in two
+
+
+def test_methods_quote_what_the_cards_say_of_the_training_data() -> None:
+    assert "training data" not in methods().paragraph
+    told = methods(data="FLAIRs synthesised from label maps.", anatomy_data="heads").paragraph
+    assert "by its card: “FLAIRs synthesised from label maps”; those" in told
+    assert "of the anatomy model: “heads”." in told
+
+
+def test_methods_tell_what_the_mirror_image_is_averaged_for() -> None:
+    assert "mirror" not in methods().paragraph
+    assert "from which the brain mask comes" in methods(flip=True).paragraph
+    supplied = methods(flip=True, brain="supplied").paragraph
+    assert "as were those of the anatomical segmentation." in supplied
+
+
+def test_a_region_is_said_of_lesions_and_not_of_their_volume() -> None:
+    touching = replace(scan(2, periventricular_ml=3.0), lesions=[{"region": "periventricular"}] * 2)
+    text = summarise(touching)
+    assert text.endswith(
+        "lesion 1, has 2.50 ml and touches the ventricles. All of the volume lies in lesions that "
+        "touch the ventricles."
+    )
+    assert "is periventricular" not in text
+    assert "with its whole volume" in methods().paragraph
+    assert "if any voxel lay within 3 mm of the ventricles" in methods().paragraph
 
 
 def test_one_lesion_is_one() -> None:
@@ -57,8 +109,8 @@ def test_many_lesions_are_summed_up() -> None:
     text = summarise(scan(4, lesion_load_percent="0.25", deep_white_ml=2.7, juxtacortical_ml=0.3))
     assert text == (
         "4 lesions were found, with a total volume of 3.00 ml, 0.250 % of the brain. The largest, "
-        "lesion 1, has 2.50 ml and lies in the deep white matter. 90 % of the volume lies in the "
-        "deep white matter."
+        "lesion 1, has 2.50 ml and lies in the deep white matter. 90 % of the volume lies in "
+        "lesions of the deep white matter."
     )
 
 
@@ -138,9 +190,15 @@ def test_failed_scans_have_no_methods() -> None:
 
 def test_a_record_comes_back_as_it_was_kept() -> None:
     record = replace(
-        scan(1), settings=SETTINGS, figures=Figures(brain=Path("a.svg")), warnings=("look",)
+        scan(1),
+        settings=SETTINGS,
+        figures=Figures(brain=Path("a.svg")),
+        warnings=("look",),
+        acquisition=Acquisition((1.0, 1.0, 3.0), (256, 256, 48), "2D", field_t=1.5),
     )
     assert record_from(asdict(record)) == record
+    kept = json.loads(json.dumps(asdict(record), default=str))
+    assert record_from(kept).acquisition == record.acquisition
     newer = asdict(record) | {"later": 1, "settings": asdict(SETTINGS) | {"later": 2}}
     assert record_from(newer) == record
 
@@ -148,3 +206,22 @@ def test_a_record_comes_back_as_it_was_kept() -> None:
 def test_statistics_that_are_no_numbers_are_none() -> None:
     report = ScanReport(name="sub-01", stats={"a": "n/a", "b": None, "c": float("nan"), "d": "2.5"})
     assert [report.number(name) for name in "abcde"] == [None, None, None, 2.5, None]
+
+
+def test_an_image_is_summed_up_as_far_as_it_is_known() -> None:
+    sidecar = {
+        "MRAcquisitionType": "3D",
+        "Manufacturer": "Siemens",
+        "ManufacturersModelName": "Prisma",
+        "MagneticFieldStrength": 3,
+        "SliceThickness": 1.0,
+    }
+    known = read_acquisition([0.5, 1.0, 1.2], (320, 300, 170), sidecar)
+    assert acquisition_in_words(known) == (
+        "voxels of 0.50 × 1.00 × 1.20 mm, matrix 320 × 300 × 170, 3D, slice thickness 1 mm, "
+        "Siemens Prisma, 3 T"
+    )
+    useless = {name: [None] for name in sidecar} | {"MagneticFieldStrength": float("nan")}
+    for unknown in (useless, {}):
+        said = acquisition_in_words(read_acquisition([0.5, 1.0, 1.2], (320, 300, 170), unknown))
+        assert said == "voxels of 0.50 × 1.00 × 1.20 mm, matrix 320 × 300 × 170"

@@ -8,11 +8,10 @@ import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bids_flairseg.model.bundle import Card, load_bundle, save_bundle
 from bids_flairseg.train.pool import write_example
-from bids_flairseg.train.scores import Answer, add_balls, agreeing_regions, ask, score_lesions
+from bids_flairseg.train.scores import Answer, ask, score_lesions
 
 SHAPE = (24, 24, 24)
 
@@ -70,36 +69,6 @@ def test_the_mirrored_pass_is_turned_back_and_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.probability[-4:, :, 4:], 0.5)
     np.testing.assert_allclose(found.probability[4:-4, :, 4:], 0, atol=1e-6)
     assert not found.probability[:, :, :4].any()
-
-
-def head() -> NDArray[np.uint8]:
-    """Ventricle in white matter in cortex, cerebellum below."""
-    classes = np.zeros((40, 40, 40), np.uint8)
-    classes[4:36, 4:36, 12:36] = 1
-    classes[7:33, 7:33, 15:33] = 2
-    classes[16:24, 12:28, 20:26] = 3
-    classes[10:30, 4:20, 3:12] = 5
-    return classes
-
-
-def test_regions_agree_with_themselves_and_not_with_a_head_upside_down() -> None:
-    truth = head()
-    _, balls = add_balls(np.ones(truth.shape, np.float16), truth, seed=0)
-    assert all(agreeing_regions(truth, truth.astype(int), balls))
-    turned = agreeing_regions(truth, truth[:, :, ::-1].astype(int), balls)
-    assert len(turned) == balls.max()
-    assert np.mean(turned) < 0.7
-
-
-def test_balls_are_bright_apart_and_in_tissue() -> None:
-    truth = head()
-    plain = np.full(truth.shape, 0.7, np.float16)
-    image, balls = add_balls(plain, truth, seed=0)
-    assert ndimage.label(balls > 0)[1] == balls.max() > 10
-    assert np.isin(truth[balls > 0], (1, 2, 5, 6)).all()
-    assert image[balls > 0].min() > 0.75
-    far = ndimage.distance_transform_edt(balls == 0) > 3
-    assert (image[far] == plain[far]).all()
 
 
 def test_a_network_goes_beside_another_and_the_mean_of_both_comes_out(

@@ -1,19 +1,30 @@
-"""The board follows Nipype's callbacks; the summary and the exit code follow the board."""
+"""The board follows Nipype's callbacks; summary, exit code and provenance follow the board."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
 
+from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
+from bids_flairseg.bids.scans import Scan
+from bids_flairseg.config import DatasetConfig, ResourceConfig, RunConfig, SegmentConfig
+from bids_flairseg.nodes.derivatives import FINGERPRINT, REPORT
 from bids_flairseg.nodes.step import FAILURE_FILE, Failure
-from bids_flairseg.reports.records import ScanReport
+from bids_flairseg.reports.records import ScanReport, Settings
 from bids_flairseg.workflow.display import LiveDisplay, LogDisplay, open_display
 from bids_flairseg.workflow.progress import Board, Row, Status
+from bids_flairseg.workflow.provenance import write_provenance
+from bids_flairseg.workflow.record import start_record
+from bids_flairseg.workflow.scan import Plan
 from bids_flairseg.workflow.summary import exit_code, summarise
+from tests.conftest import write_json
 
 
 def make_node(scan: str, step: str, folder: Path) -> SimpleNamespace:
@@ -139,3 +150,62 @@ def test_live_display_counts_up_to_all_steps(tmp_path: Path) -> None:
 def test_a_label_with_a_plus_is_found_under_its_node_name() -> None:
     board = Board([Row("sub-a+b")], LogDisplay(1), lambda row: None)
     assert board.rows["sub-a-b"].scan == "sub-a+b"
+
+
+def finish(output_dir: Path, label: str, settings: Settings) -> Scan:
+    """Leave what a finished scan leaves, without images."""
+    scan = Scan(Path(f"/bids/sub-{label}/anat/sub-{label}_FLAIR.nii.gz"), {"sub": label})
+    paths = ScanPaths(output_dir, scan)
+    paths.folder.mkdir(parents=True)
+    for path in paths.files():
+        path.touch()
+    report = asdict(ScanReport(scan.name, settings=settings))
+    content = {FINGERPRINT: "a.b.", REPORT: {**report, "figures": {}}}
+    write_json(sidecar_path(paths.stats), content)
+    return scan
+
+
+def provenance(tmp_path: Path, board: Board, *, n4: bool) -> list[dict[str, Any]]:
+    out = tmp_path / f"out-{n4}"
+    config = RunConfig(
+        DatasetConfig(tmp_path / "bids", out, tmp_path / "work"),
+        ResourceConfig(),
+        SegmentConfig(tmp_path, tmp_path, n4=n4),
+    )
+    settings = Settings("m", "0" * 64, threshold=0.5, min_lesion_ml=0.01)
+    plan = Plan(config, settings, {}, "", {}, memory_gb=1.0, network_gb={})
+    model = SimpleNamespace(
+        config=SimpleNamespace(name="m"), path=tmp_path, sha256="0" * 64, licence="CC0"
+    )
+    models = cast("Any", SimpleNamespace(lesion=model, anatomy=model))
+    scans = [(finish(out, row.scan[-2:], settings), row) for row in board.rows.values()]
+    path = write_provenance(start_record(config, {}), plan, models, scans)
+    records: list[dict[str, Any]] = json.loads(path.read_text())["Records"]
+    return records
+
+
+def test_each_scan_has_its_own_times(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = iter(range(1, 24))
+    clock = SimpleNamespace(now=lambda: datetime(2026, 1, 2, next(hours)))
+    monkeypatch.setattr("bids_flairseg.workflow.progress.datetime", clock)
+    for scan in board.rows:
+        board(make_node(scan, "check", tmp_path), "start")
+        board(make_node(scan, "write", tmp_path), "end")
+    told = [one for one in provenance(tmp_path, board, n4=False) if one["Type"] == "Activity"]
+    times = [datetime.fromisoformat(one[f"{end}AtTime"]).hour for one in told
+             for end in ("Started", "Ended")]  # fmt: skip
+    assert times == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("n4", [False, True])
+def test_provenance_names_the_software_that_had_a_part(
+    board: Board, tmp_path: Path, n4: bool
+) -> None:
+    records = provenance(tmp_path, board, n4=n4)
+    software = {one["Id"]: one["Label"] for one in records if one["Type"] == "Software"}
+    assert ("antspyx" in software.values()) is n4
+    assert {"flairseg", "keras", "nibabel"} <= set(software.values())
+    activities = [one for one in records if one["Type"] == "Activity"]
+    assert all(one["AssociatedWith"] == list(software) for one in activities)

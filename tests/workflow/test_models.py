@@ -62,6 +62,14 @@ def test_unfit_bundles_are_refused(
     assert str(caught.value).startswith(f"{folders[name]}/config.json: expected ")
 
 
+def test_reports_tell_of_both_networks_and_of_their_training_data() -> None:
+    segment = SegmentConfig(bundled("lesion"), bundled("anatomy"))
+    told = report_settings(segment, read_models(segment))
+    assert told.networks == 2
+    for data in (told.data, told.anatomy_data):
+        assert data.startswith("FLAIRs synthesised from label maps")
+
+
 def test_a_threshold_of_the_user_holds_for_lesions_of_any_size(tmp_path: Path) -> None:
     inference = {"threshold": 0.4, "large_ml": 10.0, "large_share": 0.5}
     segment = SegmentConfig(changed(tmp_path, "lesion", "inference", inference), bundled("anatomy"))

@@ -238,6 +238,24 @@ def test_invalid_dataset_comes_before_a_lack_of_scans(
         start.find_valid_scans(config.dataset)
 
 
+def test_nobody_waits_for_the_validator_when_no_participant_is_there(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for label in ("01", "02"):
+        (config.dataset.bids_dir / f"sub-{label}").mkdir(parents=True)
+    asked: list[DatasetConfig] = []
+    monkeypatch.setattr(start, "validate_dataset", lambda dataset, _: asked.append(dataset))
+    monkeypatch.setattr(start, "find_scans", lambda _: [])
+    wrong = dataclasses.replace(config.dataset, participant_labels=("012", "x"))
+    message = r"sub-012 \(the nearest.*sub-0[12]\), sub-x\. Found"
+    with pytest.raises(NothingToDoError, match=message):
+        start.find_valid_scans(wrong)
+    assert not asked
+    half = dataclasses.replace(wrong, participant_labels=("sub-02", "x"))
+    start.find_valid_scans(half)
+    assert asked == [half]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("search_s", [0.0, 60.0], ids=["validating", "searching"])
 def test_a_signal_does_not_wait_for_the_validator(
