@@ -54,10 +54,9 @@ def draw(folder: Path, heads: list[Path], count: int) -> tuple[StoredCase, ...]:
         inside = image != 0
         scaled = normalise_array(np.asarray(image, np.float32), inside, kind="zscore")
         scaled = np.where(inside, np.where(np.abs(scaled) < NOT_ZERO, NOT_ZERO, scaled), 0)
-        x, y, z = image.shape
         case = StoredCase(
             name=name, participant=name[4:], image=scaled.astype(np.float16), target=target,
-            lesion_ml=float(target.sum()) / 1000, attributes={}, grid_shape=(x, y, z),
+            lesion_ml=float(target.sum()) / 1000, attributes={},
         )  # fmt: skip
         write_case(folder, case)
     return read_cases(folder, names)

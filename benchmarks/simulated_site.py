@@ -107,7 +107,6 @@ def draw_case(number: int, chosen: argparse.Namespace) -> StoredCase:
     image, target = lesion_example(rng, places, real, kind=kind)
     image, target = shift(rng, np.asarray(image, np.float32), target, site, normalisation)
     name = f"sub-{number:03d}"
-    x, y, z = image.shape
     return StoredCase(
         name=name,
         participant=name.removeprefix("sub-"),
@@ -115,7 +114,6 @@ def draw_case(number: int, chosen: argparse.Namespace) -> StoredCase:
         target=target,
         lesion_ml=float(target.sum()) * VOXEL_MM**3 / 1000,
         attributes={"diagnosis": kind},
-        grid_shape=(x, y, z),
         affine=np.diag([VOXEL_MM, VOXEL_MM, VOXEL_MM, 1.0]),
     )
 

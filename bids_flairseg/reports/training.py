@@ -18,6 +18,7 @@ from bids_flairseg.train.curves import draw_curves
 from bids_flairseg.train.job import FitResult, TrainingJob
 from bids_flairseg.train.presets import recipe_keys
 from bids_flairseg.train.result import summarise
+from bids_flairseg.train.state import write_text
 from bids_flairseg.train.store import StoredCase
 from bids_flairseg.train.validation import AFTER, BEFORE, lesion_mask, read_kept
 
@@ -63,7 +64,7 @@ class HeldOut:
 
 
 def write_training_report(job: TrainingJob, result: FitResult, path: Path) -> bool:
-    """Write the page; a page that cannot be written costs no training.
+    """Write the page; one that cannot be made or written, for whatever reason, costs no training.
 
     Parameters
     ----------
@@ -80,9 +81,10 @@ def write_training_report(job: TrainingJob, result: FitResult, path: Path) -> bo
         Whether it was.
     """
     try:
-        path.write_text(render_training(job, result), encoding="utf-8")
-    except OSError as error:
-        LOGGER.warning("%s: the report was not written (%s)", path, error)
+        write_text(path, render_training(job, result))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        LOGGER.warning("%s: the report was not written (%s)", path, reason, exc_info=True)
         return False
     return True
 

@@ -106,7 +106,6 @@ def build_case(
     box = bounding_box(inside, margin=(_MARGIN,) * 3)
     if box is None:
         raise InputError("expected a brain, found none. Check the image and its brain mask.")
-    x, y, z = prepared.shape
     return StoredCase(
         name=info.name,
         participant=info.participant,
@@ -114,8 +113,6 @@ def build_case(
         target=(target & inside)[box].astype(np.uint8),
         lesion_ml=float(facts["lesion_ml"]),
         attributes=info.attributes,
-        low=(box[0].start, box[1].start, box[2].start),
-        grid_shape=(x, y, z),
         affine=np.asarray(prepared.affine, np.float64),
         facts=facts,
     )

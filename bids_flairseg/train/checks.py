@@ -222,10 +222,11 @@ def check_number(cases: int, participants: int, *, mode: str, folds: int) -> str
             f"--folds {folds}: expected at most as many folds as participants, found "
             f"{participants}. Take --folds {participants}."
         )
-    if cases == 1:
+    if participants == 1:
+        only = "one case only" if cases == 1 else f"{cases} cases of one participant only"
         return (
-            "one case only: what is learnt from it is not tested on any other, and may be worth "
-            "nothing elsewhere. Label a few more."
+            f"{only}: nobody can be held out, so what is learnt is not tested on anyone else, and "
+            "may be worth nothing elsewhere. Label scans of a few more."
         )
     return ""
 

@@ -18,7 +18,7 @@ class CaseScore:
     name : str
         Of the case.
     dice : float
-        At the threshold of the bundle that training began with.
+        At the threshold of the bundle that training began with, or at the one chosen since.
     reference_ml, predicted_ml : float
         Volumes.
     curve, volumes : tuple of float

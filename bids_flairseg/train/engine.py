@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -30,6 +30,7 @@ from bids_flairseg.train.pace import Pace
 from bids_flairseg.train.parallel import share_batches, share_out, spread, synchronise
 from bids_flairseg.train.signals import Signals
 from bids_flairseg.train.state import restore
+from bids_flairseg.train.store import StoredCase
 from bids_flairseg.train.validation import (
     AFTER,
     BEFORE,
@@ -275,9 +276,8 @@ class _Training:
         if setbacks > _MOST_SETBACKS:
             raise DivergedError(
                 f"{self.job.folder}: expected a finite loss, found NaN for the {setbacks}th time, "
-                f"at a learning rate of {2 * rate:.2g}. The last good state is kept. Look for "
-                "cases with odd intensities (--dry-run lists them), and begin anew with "
-                "learning_rate a tenth, clip_norm=1 or precision=float32."
+                f"at a learning rate of {2 * rate:.2g}. The last good state is kept. Begin anew "
+                "with learning_rate a tenth, clip_norm=1 or precision=float32."
             )
         self.cursor.factor = factor
         self._compile()
@@ -297,16 +297,18 @@ class _Training:
             "command goes on from there."
         )
 
-    def _check_signals(self) -> None:
-        if self.signals.received:
-            self._stop()
-
     def _score(self, keep: str = "") -> list[CaseScore]:
         return score_cases(
-            self.apply, self.job.validation, self.config, min_lesion_ml=self.job.min_lesion_ml,
-            keep=self.job.folder / keep if keep else None, check=self._check_signals,
-            memory_mb=self.job.memory_mb,
+            self.apply, self._held_out(), self.config, min_lesion_ml=self.job.min_lesion_ml,
+            keep=self.job.folder / keep if keep else None, memory_mb=self.job.memory_mb,
         )  # fmt: skip
+
+    def _held_out(self) -> Iterator[StoredCase]:
+        """Give the held-out cases one by one, as long as no signal ends it."""
+        for case in self.job.validation:
+            if self.signals.received:
+                self._stop()
+            yield case
 
     def _note(self, text: str) -> None:
         if text not in self.cursor.notes:

@@ -8,12 +8,11 @@ from dataclasses import fields
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from bids_flairseg.errors import UsageError
 from bids_flairseg.model.memory import available_bytes, resident_bytes
 from bids_flairseg.model.unet import Stage, UNetConfig
-from bids_flairseg.train.job import TrainingJob
+from bids_flairseg.train.job import TrainingJob, check_patch
 from bids_flairseg.train.patches import PatchDataset
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.train.sampling import Sampling
@@ -27,31 +26,7 @@ _OVERHEAD = 1.6
 _GPU_BYTES = 12 << 30
 
 
-class Epoch(keras.utils.PyDataset):
-    """The patches of one epoch and no other.
-
-    Keras may count an epoch before the first one, in which it looks at the shape of a batch; a
-    dataset that goes on to the next one by itself would then give other patches than it did
-    in an unbroken training.
-
-    Parameters
-    ----------
-    data : PatchDataset
-        Opened at the epoch.
-    """
-
-    def __init__(self, data: PatchDataset) -> None:
-        super().__init__(workers=data.workers, max_queue_size=data.max_queue_size)
-        self.data = data
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        return self.data[index]
-
-
-def open_epoch(job: TrainingJob, epoch: int, first: int, micro_batch: int) -> Epoch:
+def open_epoch(job: TrainingJob, epoch: int, first: int, micro_batch: int) -> PatchDataset:
     """Return the patches of an epoch.
 
     Parameters
@@ -67,18 +42,17 @@ def open_epoch(job: TrainingJob, epoch: int, first: int, micro_batch: int) -> Ep
 
     Returns
     -------
-    data : Epoch
+    data : PatchDataset
         The rest of the epoch; draws depend on seed, case and epoch only.
     """
     chosen = mix_in(
         job.synthetic, real=len(job.train), share=job.recipe.synthetic_share,
         seed=(job.seed, epoch, 1),
     )  # fmt: skip
-    data = PatchDataset(
+    return PatchDataset(
         (*job.train, *chosen), sampling_of(job.recipe, micro_batch), seed=job.seed,
         epoch=epoch, first=first, workers=job.workers,
     )  # fmt: skip
-    return Epoch(data)
 
 
 def sampling_of(recipe: SiteRecipe, micro_batch: int) -> Sampling:
@@ -164,11 +138,7 @@ def choose_micro_batch(
         Not even one patch fits, or not as many as the recipe wants; or the edge of a patch
         is no multiple that the network can halve.
     """
-    if recipe.patch % network.multiple:
-        raise UsageError(
-            f"patch: expected a multiple of {network.multiple}, by which the network makes "
-            f"its input smaller, found {recipe.patch}."
-        )
+    check_patch(recipe, network)
     each = training_bytes(network, recipe.patch, itemsize=itemsize)
     free = _device_bytes(device, memory_mb)
     shared = [count for count in _divisors(recipe.batch) if count % devices == 0]
@@ -223,7 +193,7 @@ def naming_memory(micro_batch: int) -> Iterator[None]:
             smaller = f"micro_batch={micro_batch // 2}" if micro_batch > 1 else "a smaller patch"
             raise UsageError(
                 f"{micro_batch} patches at once do not fit into the memory of the device. Take "
-                f"{smaller}, in another work folder."
+                f"{smaller} (--set)."
             ) from error
         raise
 

@@ -16,7 +16,7 @@ from bids_flairseg.model.bundle import (
     bundled,
     read_config,
 )
-from bids_flairseg.model.unet import DUONG2019
+from bids_flairseg.model.unet import DUONG2019, UNetConfig
 from bids_flairseg.train.cursor import CaseScore
 from bids_flairseg.train.layers import LAYERS
 from bids_flairseg.train.presets import SiteRecipe
@@ -236,9 +236,15 @@ def scratch_config(recipe: SiteRecipe) -> BundleConfig:
     -------
     config : BundleConfig
         That of the bundled lesion model otherwise.
+
+    Raises
+    ------
+    UsageError
+        The network of the paper cannot take the patches of the recipe.
     """
     if recipe.network != "duong2019":
         return read_config(bundled("lesion"))
+    check_patch(recipe, DUONG2019)
     return BundleConfig(
         name="site",
         architecture=DUONG2019,
@@ -246,6 +252,31 @@ def scratch_config(recipe: SiteRecipe) -> BundleConfig:
         preprocessing=Preprocessing(voxel_size_mm=1.0, normalisation="zscore"),
         inference=Inference(window=recipe.patch, step=max(1, recipe.patch // 3)),
     )
+
+
+def check_patch(recipe: SiteRecipe, network: UNetConfig) -> None:
+    """Make sure that a network can halve the patches of a recipe as often as it has to.
+
+    Parameters
+    ----------
+    recipe : SiteRecipe
+        With the edge of a patch.
+    network : UNetConfig
+        Shape of the network.
+
+    Raises
+    ------
+    UsageError
+        It cannot; the next edges that it can are named.
+    """
+    step = network.multiple
+    if recipe.patch % step:
+        below = recipe.patch // step * step
+        nearest = " or ".join(str(edge) for edge in (below, below + step) if edge)
+        raise UsageError(
+            f"patch: expected a multiple of {step}, by which the network makes its input smaller, "
+            f"found {recipe.patch}. Take --set patch={nearest}."
+        )
 
 
 def _fingerprint(case: StoredCase) -> str:

@@ -32,10 +32,9 @@ class PatchDataset(keras.utils.PyDataset):
     seed : int
         Decides, with the epoch, on all that is drawn.
     epoch : int
-        The first one.
+        Counted from 0.
     first : int
-        Batches of the first epoch that are left out, because a run that was interrupted
-        has had them.
+        Batches of it that are left out, because a run that was interrupted has had them.
     workers : int
         Threads that make batches; Keras wants two or more to make them ahead of time.
     """
@@ -64,13 +63,6 @@ class PatchDataset(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         return max(0, len(self.schedule.batches) - self.first)
-
-    def on_epoch_end(self) -> None:
-        """Count the epoch."""
-        with self._lock:
-            self.epoch, self.first = self.epoch + 1, 0
-            self._volumes.clear()
-            self.__dict__.pop("schedule", None)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return one batch.

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_flairseg.errors import InputError
 from bids_flairseg.measure.arrays import bounding_box
 
 #: Ways to combine the masks of several raters.
 RULES = ("majority", "union", "first", "staple")
 _MARGIN = 5  # voxels around all masks that STAPLE looks at
+_MOST_RATERS = 64  # bits of the number that a voxel's decisions become
 _ROUNDS = 100
 _SETTLED = 1e-6
 _LIMITS = (1e-4, 1 - 1e-4)
@@ -37,6 +39,8 @@ def combine(masks: Sequence[NDArray[np.bool_]], rule: str) -> NDArray[np.bool_]:
     ------
     ValueError
         There is no such rule.
+    InputError
+        There are more masks than `staple` takes.
     """
     if rule not in RULES:
         raise ValueError(f"unknown rule {rule!r}; known are {', '.join(RULES)}")
@@ -65,7 +69,7 @@ def staple(
     Parameters
     ----------
     masks : sequence of ndarray of bool, shape (X, Y, Z)
-        One per rater, at most 16.
+        One per rater, at most 64.
 
     Returns
     -------
@@ -73,13 +77,26 @@ def staple(
         Where lesion is at least as probable as not.
     performance : ndarray of float, shape (R, 2)
         Sensitivity and specificity of each rater within the margin.
+
+    Raises
+    ------
+    InputError
+        There are more raters.
     """
+    if len(masks) > _MOST_RATERS:
+        raise InputError(
+            f"--raters staple: expected at most {_MOST_RATERS} masks of one scan, found "
+            f"{len(masks)}. Take --raters majority, or leave some masks out."
+        )
     box = bounding_box(_union(masks), margin=(_MARGIN,) * 3)
     if box is None:
         return masks[0], np.ones((len(masks), 2))
-    pattern = sum(mask[box].astype(np.uint16) << bit for bit, mask in enumerate(masks))
+    bits = np.arange(len(masks), dtype=np.uint64)
+    pattern = np.zeros(masks[0][box].shape, np.uint64)
+    for bit, mask in zip(bits, masks, strict=True):
+        pattern |= mask[box].astype(np.uint64) << bit
     kinds, place, counts = np.unique(pattern, return_inverse=True, return_counts=True)
-    decisions = (kinds[:, None] >> np.arange(len(masks))) & 1 > 0  # (K, R)
+    decisions = (kinds[:, None] >> bits) & np.uint64(1) > 0  # (K, R)
     probability, performance = _maximise(decisions, counts)
     truth = np.zeros_like(masks[0])
     truth[box] = (probability >= 0.5)[place].reshape(truth[box].shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -17,6 +17,7 @@ from bids_flairseg.train.job import FitResult, TrainingJob
 from bids_flairseg.train.store import StoredCase
 
 _METHOD = "Method: Rauschecker et al. 2022, doi:10.1148/ryai.2021200152"
+_CASES = ("cases", "cases_held_out")
 
 
 def save_result(
@@ -33,7 +34,7 @@ def save_result(
     path : Path
         Folder of the bundle.
     share_ids : bool
-        Name participants in the card. By default each scan has a digest of name and image:
+        Name participants in the card. By default each scan has but a digest of its image:
         who has the scan can find out whether it was used, who has not cannot.
     command : str
         That was given, for the card.
@@ -85,8 +86,9 @@ def make_card(
             "layers": job.layers,
             "trained_parameters": result.trained_parameters,
             "parents": _parents(job),
-            "cases": [identify(case, share_ids=share_ids) for case in job.train],
-            "cases_held_out": [identify(case, share_ids=share_ids) for case in job.validation],
+            "cases": [identify(case) for case in job.train],
+            "cases_held_out": [identify(case) for case in job.validation],
+            **({"case_names": _names(job)} if share_ids else {}),
             "synthetic_cases": len(job.synthetic),
             "kept_epoch": result.best_epoch,
             "history": list(result.history),
@@ -97,26 +99,47 @@ def make_card(
     )
 
 
-def identify(case: StoredCase, *, share_ids: bool) -> str:
-    """Name a scan, or a digest from which nobody without the scan can tell its name.
+def identify(case: StoredCase) -> str:
+    """Condense a scan to digits from which nobody without the scan can tell whose it is.
+
+    The voxels of the FLAIR alone decide: the same scan is known again under another name, in
+    another dataset, and with another brain mask or normalisation.
 
     Parameters
     ----------
     case : StoredCase
         The scan.
-    share_ids : bool
-        Name it.
 
     Returns
     -------
-    name : str
-        The name, or 16 hexadecimal digits.
+    digest : str
+        16 hexadecimal digits.
     """
-    if share_ids:
-        return case.name
-    digest = hashlib.sha256(f"{case.participant} {case.name} ".encode())
-    digest.update(np.ascontiguousarray(case.image).tobytes())
-    return digest.hexdigest()[:16]
+    voxels = str(case.facts.get("digest", "")).encode()
+    return hashlib.sha256(voxels or np.ascontiguousarray(case.image).tobytes()).hexdigest()[:16]
+
+
+def known_cases(bundle: Path) -> frozenset[str]:
+    """List the cases that a bundle knows: a test on them would say too much good of it.
+
+    Parameters
+    ----------
+    bundle : Path
+        Its folder.
+
+    Returns
+    -------
+    digests : frozenset of str
+        See `identify`. All that the bundle, or one that it was fine-tuned from, was trained on,
+        or chosen by.
+    """
+    training = read_card(bundle).training
+    return frozenset(
+        str(digest)
+        for record in (training, *(training.get("parents") or []))
+        for key in _CASES
+        for digest in record.get(key) or []
+    )
 
 
 def summarise(before: Sequence[CaseScore], after: Sequence[CaseScore]) -> dict[str, Any]:
@@ -152,5 +175,12 @@ def _parents(job: TrainingJob) -> list[dict[str, Any]]:
     """Name the bundle that training began with, and those before it."""
     if job.parent is None:
         return []
+    training = read_card(job.parent).training
     own = {"name": read_config(job.parent).name, "sha256": bundle_digest(job.parent)}
-    return [own, *read_card(job.parent).training.get("parents", [])]
+    cases = {key: training[key] for key in _CASES if key in training}
+    return [own | cases, *(training.get("parents") or [])]
+
+
+def _names(job: TrainingJob) -> Mapping[str, str]:
+    """Return the names of all cases by their digests."""
+    return {identify(case): case.name for case in (*job.train, *job.validation)}

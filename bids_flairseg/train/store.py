@@ -10,7 +10,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from bids_flairseg.errors import StorageError
 
-Triple = tuple[int, int, int]
 #: What a zero within the brain is stored as, so that exactly zero means outside.
 NOT_ZERO = 1e-3
 _FORMAT = 1
@@ -47,10 +46,6 @@ class StoredCase:
     attributes : mapping of str to str
         ``site``, ``diagnosis``, ``group``, ``Manufacturer``, ``MagneticFieldStrength``,
         ``MRAcquisitionType``; ``n/a`` where it is unknown.
-    low : tuple of int
-        First voxel of the box on the preprocessed grid.
-    grid_shape : tuple of int
-        Shape of the preprocessed grid.
     affine : ndarray of float, shape (4, 4)
         From voxels of the preprocessed grid to RAS mm.
     facts : mapping
@@ -63,8 +58,6 @@ class StoredCase:
     target: NDArray[np.uint8]
     lesion_ml: float
     attributes: Mapping[str, str]
-    low: Triple = (0, 0, 0)
-    grid_shape: Triple = (0, 0, 0)
     affine: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,23 +65,6 @@ class StoredCase:
     def voxel_mm(self) -> float:
         """Edge of a voxel."""
         return float(np.linalg.norm(self.affine[:3, 0]))
-
-    def on_grid(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Bring values of the box back to the preprocessed grid, zero beyond it.
-
-        Parameters
-        ----------
-        values : ndarray, shape (X, Y, Z)
-            On the box of the case.
-
-        Returns
-        -------
-        ndarray
-            Of `grid_shape`.
-        """
-        full = np.zeros(self.grid_shape, values.dtype)
-        full[tuple(slice(a, a + n) for a, n in zip(self.low, values.shape, strict=True))] = values
-        return full
 
 
 def write_case(folder: Path, case: StoredCase) -> Path:
@@ -119,8 +95,6 @@ def write_case(folder: Path, case: StoredCase) -> Path:
         "participant": case.participant,
         "lesion_ml": case.lesion_ml,
         "attributes": dict(case.attributes),
-        "low": list(case.low),
-        "grid_shape": list(case.grid_shape),
         "affine": np.asarray(case.affine).tolist(),
         "facts": dict(case.facts),
         # so that whoever looks at this file alone sees that an image or a label has changed
@@ -171,7 +145,9 @@ def _storage_error(folder: Path, error: OSError) -> StorageError:
     )
 
 
-def read_cases(folder: Path, names: Iterable[str]) -> tuple[StoredCase, ...]:
+def read_cases(
+    folder: Path, names: Iterable[str], digests: Mapping[str, str] | None = None
+) -> tuple[StoredCase, ...]:
     """Map cases into memory.
 
     Parameters
@@ -180,6 +156,8 @@ def read_cases(folder: Path, names: Iterable[str]) -> tuple[StoredCase, ...]:
         What `write_case` has filled.
     names : iterable of str
         Names of scans.
+    digests : mapping of str to str, optional
+        What `case_digest` gave when the cases were prepared, by name.
 
     Returns
     -------
@@ -189,9 +167,31 @@ def read_cases(folder: Path, names: Iterable[str]) -> tuple[StoredCase, ...]:
     Raises
     ------
     StorageError
-        A case is not there, or its files do not fit together.
+        A case is not there, its files do not fit together, or it is another by now.
     """
-    return tuple(_read(folder, name) for name in names)
+    known = digests or {}
+    return tuple(_read(folder, name, known.get(name)) for name in names)
+
+
+def case_digest(folder: Path, name: str) -> str:
+    """Condense all that is known of a stored case, its voxels included.
+
+    Parameters
+    ----------
+    folder : Path
+        What `write_case` has filled.
+    name : str
+        Name of the scan.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal; empty where the case is not there.
+    """
+    try:
+        return hashlib.sha256((folder / f"{name}.json").read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def read_content(folder: Path, name: str) -> dict[str, Any] | None:
@@ -203,13 +203,20 @@ def read_content(folder: Path, name: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and content.get("format") == _FORMAT else None
 
 
-def _read(folder: Path, name: str) -> StoredCase:
-    content = read_content(folder, name)
+def _read(folder: Path, name: str, digest: str | None) -> StoredCase:
     try:
         image = np.load(folder / f"{name}_image.npy", mmap_mode="r")
         target = np.load(folder / f"{name}_target.npy", mmap_mode="r")
     except (OSError, ValueError) as error:
         raise _gone(folder, name) from error
+    # after the arrays: who replaces a case removes this file before them
+    content = read_content(folder, name)
+    if digest is not None and case_digest(folder, name) != digest:
+        raise StorageError(
+            f"{folder}: expected the case {name} as it was prepared, but another run has changed "
+            "it. Run the same command again; two runs at a time with other labels, --raters, "
+            "--label-value or --model need work folders of their own (-w)."
+        )
     if content is None or image.shape != target.shape or image.ndim != 3:
         raise _gone(folder, name)
     return StoredCase(
@@ -219,8 +226,6 @@ def _read(folder: Path, name: str) -> StoredCase:
         target=target,
         lesion_ml=content["lesion_ml"],
         attributes=content["attributes"],
-        low=_triple(content["low"]),
-        grid_shape=_triple(content["grid_shape"]),
         affine=np.array(content["affine"], np.float64),
         facts=content["facts"],
     )
@@ -231,8 +236,3 @@ def _gone(folder: Path, name: str) -> StorageError:
         f"{folder}: expected the preprocessed case {name}, but it is gone or incomplete. Leave "
         "the work folder alone during a run, and run the same command again."
     )
-
-
-def _triple(values: Sequence[int]) -> Triple:
-    x, y, z = values
-    return int(x), int(y), int(z)

@@ -65,7 +65,6 @@ def read_pool(folder: Path) -> tuple[StoredCase, ...]:
 def _read(path: Path) -> StoredCase:
     image, target = read_example(path)
     name = path.stem.replace("example", "synthetic")
-    x, y, z = image.shape
     return StoredCase(
         name=name,
         participant=name,
@@ -73,6 +72,5 @@ def _read(path: Path) -> StoredCase:
         target=target,
         lesion_ml=float(np.count_nonzero(target)) * VOXEL_MM**3 / 1000,
         attributes={},
-        grid_shape=(x, y, z),
         affine=np.diag([VOXEL_MM, VOXEL_MM, VOXEL_MM, 1.0]),
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from bids_flairseg.model.settings import BundleConfig
 from bids_flairseg.train.cursor import CaseScore
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.train.scores import THRESHOLDS, choose_threshold
+from bids_flairseg.train.state import replacing
 from bids_flairseg.train.store import StoredCase
 
 LOGGER = logging.getLogger(__name__)
@@ -34,12 +37,11 @@ _SHARE_OF_MEMORY = 0.7
 
 def score_cases(
     apply: Apply,
-    cases: Sequence[StoredCase],
+    cases: Iterable[StoredCase],
     config: BundleConfig,
     *,
     min_lesion_ml: float = 0.01,
     keep: Path | None = None,
-    check: Callable[[], None] = lambda: None,
     memory_mb: int | None = None,
 ) -> list[CaseScore]:
     """Predict cases and compare them with their labels.
@@ -48,7 +50,7 @@ def score_cases(
     ----------
     apply : callable
         The network.
-    cases : sequence of StoredCase
+    cases : iterable of StoredCase
         None of them was trained on.
     config : BundleConfig
         Threshold and window.
@@ -56,8 +58,6 @@ def score_cases(
         Smaller lesions do not count as found, as in the main job.
     keep : Path, optional
         Folder that gets each case's probabilities, for the report.
-    check : callable
-        Called before each case; may raise to end it.
     memory_mb : int or None
         What the process may take of the machine's memory; None takes what is free.
 
@@ -69,7 +69,6 @@ def score_cases(
     scores = []
     limit = None if memory_mb is None else int(memory_mb * 10**6 * _SHARE_OF_MEMORY)
     for case in cases:
-        check()
         probability = predict_case(apply, case, config, memory_bytes=limit)
         if keep:
             _keep(keep / f"{case.name}.npz", probability)
@@ -148,12 +147,16 @@ def read_kept(folder: Path, name: str) -> NDArray[np.float32] | None:
     Returns
     -------
     probability : ndarray of float32, shape (X, Y, Z), or None
-        Rounded down to 0.005; None where they are not there.
+        Rounded down to 0.005; None where they are not there, or damaged.
     """
     try:
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+        # opened here, since NumPy does not close a file in which it finds no archive
+        with (
+            (folder / f"{name}.npz").open("rb") as stream,
+            np.load(stream, allow_pickle=False) as file,
+        ):
             return np.asarray(file["probability"] / _STEPS, np.float32)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
         return None
 
 
@@ -244,7 +247,7 @@ def _keep(path: Path, probability: NDArray[np.float32]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         small = np.floor(probability * np.float32(_STEPS)).astype(np.uint8)
-        with path.open("wb") as stream:
+        with replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, probability=small)
     except OSError as error:
         LOGGER.warning("%s: not kept for the report (%s)", path, error)

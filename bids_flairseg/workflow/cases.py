@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import time
@@ -22,7 +21,7 @@ from bids_flairseg.bids.scans import list_participants
 from bids_flairseg.config import DatasetConfig, RunConfig
 from bids_flairseg.errors import MissingInputError, OutputError, StorageError
 from bids_flairseg.train.checks import CaseRow, Finding, case_table
-from bids_flairseg.train.store import read_content
+from bids_flairseg.train.store import case_digest, read_content
 from bids_flairseg.workflow.crew import Crew
 from bids_flairseg.workflow.display import open_display
 from bids_flairseg.workflow.execute import Executor, run_workflow
@@ -76,18 +75,16 @@ class PreparedCase:
         Where the case is stored.
     own : bool
         Whether it is of the dataset of the command, and may be tested on.
+    digest : str
+        Of all that was known of the stored case when it was prepared, its voxels included;
+        empty where it is not there.
     """
 
     labelled: LabelledScan
     row: CaseRow
     folder: Path
     own: bool
-
-    @property
-    def digest(self) -> str:
-        """Digest of all that is known of the stored case, its image's included."""
-        content = (self.folder / f"{self.row.name}.json").read_bytes()
-        return hashlib.sha256(content).hexdigest()
+    digest: str
 
 
 def list_sources(config: RunConfig) -> list[Source]:
@@ -226,6 +223,7 @@ def _note(plan: Plan, source: Source, case: LabelledScan, failure: str) -> Prepa
     base = plan.folder or run_folder(source.dataset)
     folder = base / WORKFLOW / node_name(case.scan.name) / CASE_STEP
     name = f"{source.prefix}{case.scan.name}"
+    digest = case_digest(folder, name)
     content = read_content(folder, name) if case.labels and not failure else None
     if case.labels and content is None and not failure:
         failure = "its preparation ended without a word; see the log."
@@ -237,7 +235,7 @@ def _note(plan: Plan, source: Source, case: LabelledScan, failure: str) -> Prepa
         labelled=bool(case.labels),
         failure=failure,
     )
-    return PreparedCase(case, row, folder, own=not source.prefix)
+    return PreparedCase(case, row, folder, own=not source.prefix, digest=digest)
 
 
 def take_participants(locks: ParticipantLocks, participants: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from bids_flairseg.bids.scans import Scan
 from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.config import RunConfig
 from bids_flairseg.measure.agreement import dice
+from bids_flairseg.model.bundle import bundle_digest
 from bids_flairseg.preprocess.image import load_grid
 from bids_flairseg.preprocess.mask import label_on_grid
 from bids_flairseg.train.raters import combine
@@ -35,11 +36,13 @@ from bids_flairseg.workflow.summary import exit_code
 LOGGER = logging.getLogger(__name__)
 
 TABLE = "crossval.tsv"
-#: A row of the table is one case with one model; another call replaces rows of the same key.
-KEY = ("model", "participants", "seed", "folds", "case")
+#: A row of the table is one case with one model, by the bundle that it began with; another call
+#: replaces rows of the same key.
+KEY = ("model", "parent", "participants", "seed", "folds", "case")
 COLUMNS = (*KEY, "fold", "reference_ml", "dice")
 #: Folders of the outputs: of each model, and of ``--model`` as it is.
 PREFIX, BASE = "crossval-", "crossval-base"
+_DIGITS = 12  # of the SHA-256 of the weights of ``--model``
 
 
 def segment_fold(
@@ -132,7 +135,10 @@ def report_folds(
             target: _dice(config, case, root / target, plan) if plan else None
             for target, plan in chosen.items()
         }
-    _merge(root / TABLE, _rows(config, cases, fold_of, dices))
+    rows = _rows(config, cases, fold_of, dices)
+    with ParticipantLocks(log_dir(root)) as locks:
+        take_participants(locks, [TABLE])  # another fold may be writing it
+        _merge(root / TABLE, rows)
     for case in cases:
         found = dices[case.row.name].items()
         values = ", ".join(f"{target} {value:.3f}" for target, value in found if value is not None)
@@ -165,10 +171,14 @@ def _rows(
 ) -> list[dict[str, object]]:
     """Return the rows of this call, model by model."""
     folds = len(set(fold_of.values()))
-    count = config.train.count if config.train else None
+    train = config.train
+    count = train.count if train else None
+    tuned = train is not None and train.begins_with_bundle
+    parent = bundle_digest(config.segment.model)[:_DIGITS] if tuned else "n/a"
     return [
         {
             "model": target.removeprefix(PREFIX),
+            "parent": parent,
             "participants": "n/a" if target == BASE else count or "all",
             "seed": config.random_seed,
             "folds": folds,

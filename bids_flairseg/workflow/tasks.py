@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
+from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.config import RunConfig, TrainConfig
 from bids_flairseg.errors import UsageError
 from bids_flairseg.model.bundle import BundleConfig
 from bids_flairseg.train.folds import hold_out, take
 from bids_flairseg.train.presets import MANY, SiteRecipe
+from bids_flairseg.train.result import identify, known_cases
 from bids_flairseg.train.store import StoredCase, read_cases
 from bids_flairseg.train.synthesis.lesion import NORMALISATION, VOXEL_MM
 from bids_flairseg.train.synthetic import list_pool
@@ -24,7 +25,12 @@ from bids_flairseg.workflow.models import Models
 from bids_flairseg.workflow.record import Record
 from bids_flairseg.workflow.run import make_plan
 from bids_flairseg.workflow.scan import Plan, run_folder
-from bids_flairseg.workflow.trained import model_name, refuse_parent, task_digest
+from bids_flairseg.workflow.trained import (
+    general_command,
+    model_name,
+    refuse_parent,
+    task_digest,
+)
 from bids_flairseg.workflow.trainer import Task
 
 LOGGER = logging.getLogger(__name__)
@@ -86,8 +92,64 @@ class TrainingRun:
 
 
 def open_cases(cases: Sequence[PreparedCase]) -> list[StoredCase]:
-    """Map prepared cases into memory."""
-    return [case for item in cases for case in read_cases(item.folder, [item.row.name])]
+    """Map prepared cases into memory; raises StorageError where one is not as it was prepared."""
+    return [
+        case
+        for item in cases
+        for case in read_cases(item.folder, [item.row.name], {item.row.name: item.digest})
+    ]
+
+
+def check_parent(run: TrainingRun, own: Sequence[PreparedCase]) -> None:
+    """Make sure that no case is tested on that the bundle of ``--model`` knows.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        The command; training from scratch begins with no bundle.
+    own : sequence of PreparedCase
+        Cases of its dataset that can be used.
+
+    Raises
+    ------
+    UsageError
+        A cross-validation would test on such cases.
+    """
+    known = find_known(run, own)
+    if not known:
+        return
+    listed, model = enumerate_some(sorted(known)), run.config.segment.model
+    seen = "was trained on them, or chosen by them (or a bundle that it was fine-tuned from was)"
+    if run.train.mode == "crossval":
+        raise UsageError(
+            f"--model {model}: expected a bundle that does not know the cases to be tested, but "
+            f"it {seen}: {listed}. Take the bundle that came before it, --from-scratch, or other "
+            "cases (--participant-label)."
+        )
+    LOGGER.warning(
+        "--model %s knows %d of the %d cases already; it %s: %s. They are trained on, and their "
+        "participants not held out.",
+        model, len(known), len(own), seen, listed,
+    )  # fmt: skip
+
+
+def find_known(run: TrainingRun, cases: Sequence[PreparedCase]) -> set[str]:
+    """Name the cases that the bundle which training begins with knows.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        The command.
+    cases : sequence of PreparedCase
+        Any that can be used.
+
+    Returns
+    -------
+    set of str
+        Names; see `bids_flairseg.train.result.known_cases`.
+    """
+    known = known_cases(run.config.segment.model) if run.train.begins_with_bundle else ()
+    return {case.name for case in open_cases(cases) if identify(case) in known} if known else set()
 
 
 def choose(run: TrainingRun, own: Sequence[PreparedCase]) -> list[PreparedCase]:
@@ -138,7 +200,8 @@ def check_synthetic(run: TrainingRun) -> None:
     MissingInputError
         The pool is empty.
     """
-    share, pool = run.recipe.synthetic_share, run.train.synthetic
+    share = max(run.recipe.synthetic_share, run.recipe_many.synthetic_share)
+    pool = run.train.synthetic
     if bool(share) != bool(pool):
         raise UsageError(
             f"expected --synthetic DIR and a synthetic_share above 0 together, found a share of "
@@ -193,7 +256,9 @@ def make_task(
     refuse_parent(bundle, run.config.segment.model)
     recipe = _choose_recipe(run, own, name)
     # by the seed of the command, so that repeats choose their epoch on the same cases
-    _, held = hold_out(open_cases(own), share=recipe.hold_out, seed=run.config.random_seed)
+    _, held = hold_out(
+        open_cases(_strangers(run, own)), share=recipe.hold_out, seed=run.config.random_seed
+    )
     used = [case for case in own if case.row.name not in held]
     _warn_of_no_lesion(name, [*used, *more])
     task = Task(
@@ -208,15 +273,25 @@ def make_task(
         name=name,
         bundle=bundle,
         settings=_settings(run),
+        digests={case.row.name: case.digest for case in (*own, *more)},
         share_ids=run.train.share_ids,
-        command=_command(run),
-        synthetic=run.train.synthetic,
+        command=str(run.record.content["run"]["command"])
+        if run.train.share_ids
+        else general_command(run.config, recipe.name),
+        synthetic=run.train.synthetic if recipe.synthetic_share else None,
         flip=run.config.segment.flip,
         min_lesion_ml=run.config.segment.min_lesion_ml,
     )
     digest = task_digest(task, [*own, *more])
     folder = run_folder(run.config.dataset) / "training" / f"{name}-{digest[:12]}"
     return replace(task, folder=folder), digest
+
+
+def _strangers(run: TrainingRun, own: Sequence[PreparedCase]) -> list[PreparedCase]:
+    """Leave out the participants of whom the bundle that training begins with knows a case."""
+    known = find_known(run, own)
+    participants = {case.row.participant for case in own if case.row.name in known}
+    return [case for case in own if case.row.participant not in participants]
 
 
 def _choose_recipe(run: TrainingRun, own: Sequence[PreparedCase], name: str) -> SiteRecipe:
@@ -253,17 +328,3 @@ def _warn_of_no_lesion(name: str, cases: Sequence[PreparedCase]) -> None:
             name,
             len(cases),
         )
-
-
-def _command(run: TrainingRun) -> str:
-    """Return the command for the card; as it was given, it names paths and participants."""
-    if run.train.share_ids:
-        return str(run.record.content["run"]["command"])
-    train, words = run.train, ["flairseg", "BIDS_DIR", "OUTPUT_DIR", "participant"]
-    words += ["--mode", train.mode, "--recipe", run.recipe.name, "--layers", train.layers]
-    words += ["--raters", train.raters, "--random-seed", str(run.config.random_seed)]
-    if not run.config.segment.flip:
-        words.append("--no-flip")
-    if train.overrides:
-        words += ["--set", *(f"{key}={value}" for key, value in train.overrides.items())]
-    return shlex.join(words)

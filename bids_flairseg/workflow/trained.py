@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from bids_flairseg import __version__
 from bids_flairseg.bids.atomic import write_json
-from bids_flairseg.config import TrainConfig
+from bids_flairseg.config import RunConfig, TrainConfig
 from bids_flairseg.errors import FlairsegError, StorageError, UsageError
 from bids_flairseg.model.bundle import bundle_digest, check_bundle
 from bids_flairseg.train.synthetic import list_pool
@@ -71,6 +72,57 @@ def refuse_parent(bundle: Path, parent: Path) -> None:
             f"{bundle}: expected another place for the result than the bundle of --model. "
             "Name the result by --bundle-name."
         )
+
+
+def general_command(config: RunConfig, recipe: str) -> str:
+    """Return the command of a training without what names files and participants.
+
+    Parameters
+    ----------
+    config : RunConfig
+        With a training.
+    recipe : str
+        Name of the recipe.
+
+    Returns
+    -------
+    str
+        Has all options that decide about the model; a word stands for each path.
+
+    Raises
+    ------
+    ValueError
+        There is no training.
+    """
+    train = config.train
+    if train is None:
+        raise ValueError("no training is configured")
+    words = ["flairseg", "BIDS_DIR", "OUTPUT_DIR", "participant", "-d", "NAME=LABELS"]
+    words += ["--mode", train.mode, "--recipe", recipe, "--layers", train.layers]
+    words += ["--raters", train.raters, "--random-seed", str(config.random_seed)]
+    words += ["--min-lesion-ml", f"{config.segment.min_lesion_ml:g}"]
+    options: dict[str, Sequence[object]] = {
+        "--folds": [train.folds] if train.mode == "crossval" else [],
+        "--train-count": [] if train.count is None else [train.count],
+        "--train-fraction": [] if train.fraction is None else [train.fraction],
+        "--label-value": train.label_values,
+        "--cases-with": [f"{key}={value}" for key, value in train.cases_with],
+        "--also-train-on": [
+            f"BIDS_DIR{number}" + (f"=LABELS{number}" if labels else "")
+            for number, (_, labels) in enumerate(train.also, start=2)
+        ],
+        "--synthetic": ["POOL"] if train.synthetic else [],
+        "--set": [f"{key}={value}" for key, value in train.overrides.items()],
+    }
+    for option, values in options.items():
+        words += [option, *map(str, values)] if values else []
+    switches = {
+        "--from-scratch": train.from_scratch,
+        "--n4": config.segment.n4,
+        "--no-flip": not config.segment.flip,
+    }
+    words += [option for option, given in switches.items() if given]
+    return shlex.join(words)
 
 
 def task_digest(task: Task, cases: Sequence[PreparedCase]) -> str:

@@ -53,6 +53,8 @@ class Task:
         Where it goes.
     settings : mapping
         Further arguments of the job: threads, device, minutes between checkpoints.
+    digests : mapping of str to str
+        Of the stored cases when they were prepared, by name; with others there is no training.
     share_ids : bool
         The card names participants.
     command : str
@@ -76,6 +78,7 @@ class Task:
     name: str
     bundle: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     share_ids: bool = False
     command: str = ""
     synthetic: Path | None = None
@@ -255,7 +258,9 @@ def _fit(task: Task, report: Callable[[Any], None]) -> dict[str, Any]:
     from bids_flairseg.train.synthetic import read_pool
 
     def open_cases(places: tuple[Place, ...]) -> tuple[StoredCase, ...]:
-        return tuple(case for folder, name in places for case in read_cases(folder, [name]))
+        return tuple(
+            case for folder, name in places for case in read_cases(folder, [name], task.digests)
+        )
 
     job = TrainingJob(
         folder=task.folder,

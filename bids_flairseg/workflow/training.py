@@ -18,7 +18,7 @@ from bids_flairseg.bids.outputs import log_dir
 from bids_flairseg.config import RunConfig
 from bids_flairseg.train.checks import case_table, check_number, find_problems, require_usable
 from bids_flairseg.train.folds import make_folds
-from bids_flairseg.train.job import scratch_config
+from bids_flairseg.train.job import check_patch, scratch_config
 from bids_flairseg.train.presets import MANY, load_recipe
 from bids_flairseg.workflow.cases import (
     PreparedCase,
@@ -36,7 +36,14 @@ from bids_flairseg.workflow.models import read_models
 from bids_flairseg.workflow.record import Record
 from bids_flairseg.workflow.resume import clean_branches
 from bids_flairseg.workflow.run import dataset_info, session
-from bids_flairseg.workflow.tasks import TrainingRun, check_synthetic, choose, make_task, open_cases
+from bids_flairseg.workflow.tasks import (
+    TrainingRun,
+    check_parent,
+    check_synthetic,
+    choose,
+    make_task,
+    open_cases,
+)
 from bids_flairseg.workflow.trained import TASK_FILE, is_trained, keep_beside
 from bids_flairseg.workflow.trainer import Task, run_task
 
@@ -78,6 +85,8 @@ def run_training(config: RunConfig, record: Record, console: Console | None = No
     from_bundle = train.begins_with_bundle or recipe.network == "parent"
     bundle_config = models.lesion.config if from_bundle else scratch_config(recipe)
     run = TrainingRun(config, train, models, recipe, recipe_many, bundle_config, record, console)
+    for each in (recipe, recipe_many):
+        check_patch(each, bundle_config.architecture)
     record.save(
         models={"lesion": models.lesion.record(), "anatomy": models.anatomy.record()},
         recipe=asdict(recipe),
@@ -139,11 +148,12 @@ def _check(run: TrainingRun, cases: Sequence[PreparedCase]) -> None:
     for finding in findings:
         if finding.loud:
             LOGGER.warning("%s: %s Is that right?", finding.case, finding.text)
-    own = [case.row for case in cases if case.own and case.row.usable]
-    participants = len({row.participant for row in own})
+    own = [case for case in cases if case.own and case.row.usable]
+    participants = len({case.row.participant for case in own})
     warning = check_number(len(own), participants, mode=run.train.mode, folds=run.train.folds)
     if warning:
         LOGGER.warning("%s", warning)
+    check_parent(run, own)
 
 
 def _train(run: TrainingRun, cases: Sequence[PreparedCase], number: int) -> dict[str, Any]:
@@ -228,11 +238,17 @@ def _cross_validate(
     base = {BASE: run.config.segment.model} if run.train.begins_with_bundle else {}
     target = f"{PREFIX}{run.name}"
     codes, trainings, bundles = list[int](), list[dict[str, Any]](), list[Path | None]()
-    for number, names in enumerate(folds, start=1):
+    rests = [[case for case in own if case.row.name not in names] for names in folds]
+    # all before the first training, which takes hours; the fewest first, as an error names them
+    choose(run, min(rests, key=lambda rest: len({case.row.participant for case in rest})))
+    tasks = [
+        make_task(
+            run, choose(run, rest), more, name=f"{run.name}-fold{number}of{len(folds)}", seed=seed
+        )
+        for number, rest in enumerate(rests, start=1)
+    ]
+    for number, (names, (task, digest)) in enumerate(zip(folds, tasks, strict=True), start=1):
         tested = [case for case in own if case.row.name in names]
-        rest = choose(run, [case for case in own if case.row.name not in names])
-        name = f"{run.name}-fold{number}of{len(folds)}"
-        task, digest = make_task(run, rest, more, name=name, seed=seed)
         if run.train.fold not in (None, number):
             bundles.append(task.bundle if is_trained(task.bundle, digest) else None)
             continue

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from bids_flairseg.model.bundle import bundled
+from bids_flairseg.reports import training
 from bids_flairseg.reports.training import render_training, write_training_report
 from bids_flairseg.train.cursor import CaseScore
 from bids_flairseg.train.job import FitResult, TrainingJob
@@ -85,3 +87,29 @@ def test_a_page_without_held_out_cases_says_so(tmp_path: Path) -> None:
 
 def test_a_page_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     assert not write_training_report(*finished(tmp_path), tmp_path / "gone" / "report.html")
+
+
+def test_a_page_that_cannot_be_drawn_ends_nothing_and_leaves_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, result = finished(tmp_path)
+    path = tmp_path / "report.html"
+    assert write_training_report(job, result, path)
+    page = path.read_text()
+
+    def fail(*_: object, **__: object) -> str:
+        raise IndexError("no such slice")
+
+    monkeypatch.setattr(training, "draw", fail)
+    assert not write_training_report(job, result, path)
+    assert "not written (IndexError: no such slice)" in caplog.text
+    assert path.read_text() == page
+
+
+def test_a_case_whose_probabilities_are_damaged_is_told_without_a_figure(tmp_path: Path) -> None:
+    job, result = finished(tmp_path)
+    for stage in (BEFORE, AFTER):
+        (job.folder / stage / "sub-11.npz").write_bytes(b"")
+    page = render_training(job, result)
+    assert page.count('viewBox="0 0 1100 ') == 1
+    assert re.search(r'<th scope="row">sub-11</th>', page)

@@ -42,7 +42,7 @@ def ball_case(
     return StoredCase(
         name=f"sub-{number:02d}", participant=f"{number:02d}", image=image,
         target=target.astype(np.uint8), lesion_ml=float(target.sum()) / 1000,
-        attributes={"diagnosis": "ms" if number % 2 else "glioma"}, grid_shape=shape,
+        attributes={"diagnosis": "ms" if number % 2 else "glioma"},
     )  # fmt: skip
 
 

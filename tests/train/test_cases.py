@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError, StorageError
+from bids_flairseg.measure.arrays import bounding_box
 from bids_flairseg.train.checks import (
     CaseRow,
     Finding,
@@ -19,7 +22,8 @@ from bids_flairseg.train.checks import (
     find_problems,
     require_usable,
 )
-from bids_flairseg.train.store import StoredCase, read_cases, write_case
+from bids_flairseg.train.store import StoredCase, case_digest, read_cases, write_case
+from tests.train.blobs import ball_case
 from tests.train.cases import draw, make_case
 
 
@@ -39,15 +43,43 @@ def test_a_case_survives_the_disk(tmp_path: Path) -> None:
     assert back.image.dtype == np.float16
     np.testing.assert_array_equal(back.image, case.image)
     np.testing.assert_array_equal(back.target, case.target)
-    for name in ("name", "participant", "lesion_ml", "attributes", "low", "grid_shape", "facts"):
+    for name in ("name", "participant", "lesion_ml", "attributes", "facts"):
         assert getattr(back, name) == getattr(case, name)
 
 
-def test_zero_means_outside_and_the_box_goes_back_to_its_place(tmp_path: Path) -> None:
+def test_a_case_that_is_another_by_now_is_not_trained_on(tmp_path: Path) -> None:
+    write_case(tmp_path, ball_case(1))
+    digests = {"sub-01": case_digest(tmp_path, "sub-01")}
+    write_case(tmp_path, ball_case(1))  # the same again
+    read_cases(tmp_path, digests, digests)
+    write_case(tmp_path, replace(ball_case(2), name="sub-01"))
+    with pytest.raises(StorageError, match="sub-01 as it was prepared, but another run"):
+        read_cases(tmp_path, digests, digests)
+
+
+def test_a_case_that_is_replaced_while_it_is_opened_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_case(tmp_path, ball_case(1))
+    digests, load = {"sub-01": case_digest(tmp_path, "sub-01")}, np.load
+
+    def replace_and_load(path: Path, **words: Any) -> Any:
+        if path.name == "sub-01_image.npy":
+            write_case(tmp_path, replace(ball_case(2), name="sub-01"))
+        return load(path, **words)
+
+    monkeypatch.setattr(np, "load", replace_and_load)
+    with pytest.raises(StorageError, match="another run has changed it"):
+        read_cases(tmp_path, digests, digests)
+
+
+def test_zero_means_outside_and_the_box_holds_the_brain(tmp_path: Path) -> None:
     _, brain, lesions = draw()
     case = make_case(tmp_path)
-    np.testing.assert_array_equal(case.on_grid(np.asarray(case.image)) != 0, brain)
-    np.testing.assert_array_equal(case.on_grid(np.asarray(case.target)) > 0, lesions)
+    box = bounding_box(brain, margin=(4, 4, 4))
+    assert box is not None
+    np.testing.assert_array_equal(np.asarray(case.image) != 0, brain[box])
+    np.testing.assert_array_equal(np.asarray(case.target) > 0, lesions[box])
     assert case.lesion_ml == pytest.approx(lesions.sum() / 1000, abs=1e-3)
 
 
@@ -146,6 +178,9 @@ def test_the_table_has_all_cases(tmp_path: Path) -> None:
 
 def test_too_few_cases() -> None:
     assert "one case only" in check_number(1, 1, mode="finetune", folds=3)
+    many = check_number(3, 1, mode="finetune", folds=3)
+    assert "3 cases of one participant only: nobody can be held out" in many
+    assert not check_number(3, 2, mode="finetune", folds=3)
     assert not check_number(3, 3, mode="crossval", folds=3)
     for cases, participants, mode, text in (
         (0, 0, "train", "none that is usable"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import signal
@@ -29,9 +28,9 @@ from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train import checkpoint, engine, feed, journal
 from bids_flairseg.train.cursor import CaseScore, Progress
 from bids_flairseg.train.job import DivergedError, FitResult, StoppedError, TrainingJob
-from bids_flairseg.train.result import save_result
+from bids_flairseg.train.result import identify, known_cases, save_result
 from bids_flairseg.train.scores import THRESHOLDS
-from bids_flairseg.train.validation import AFTER, pick_threshold, read_kept
+from bids_flairseg.train.validation import AFTER, lesion_mask, pick_threshold, read_kept
 from tests.train.blobs import TINY_CONFIG, TINY_NET, TINY_RECIPE, ball_case, tiny_job
 
 set_up(1, "cpu")
@@ -74,7 +73,7 @@ def test_the_result_is_told_in_table_curve_log_and_event_file(
     for case, score in zip(job.validation, result.after, strict=True):
         kept = read_kept(job.folder / AFTER, case.name)
         assert kept is not None
-        volume = np.count_nonzero(kept >= result.config.inference.threshold) / 1000
+        volume = np.count_nonzero(lesion_mask(kept, result.config)) / 1000
         assert volume == pytest.approx(score.predicted_ml)
 
 
@@ -165,8 +164,7 @@ class _Spoilt:
         monkeypatch.setattr(engine, "open_epoch", self.open)
 
     def open(self, job: TrainingJob, epoch: int, first: int, micro_batch: int) -> Any:
-        opened = self.real(job, epoch, first, micro_batch)
-        data = opened.data
+        data = self.real(job, epoch, first, micro_batch)
         if epoch == 1 and self.times:
             self.times -= 1
             schedule = data.schedule
@@ -176,7 +174,7 @@ class _Spoilt:
             cases = list(data.cases)
             cases[case] = replace(cases[case], image=image)
             data.cases = tuple(cases)
-        return opened
+        return data
 
 
 @pytest.mark.slow
@@ -197,8 +195,9 @@ def test_nan_again_and_again_ends_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _Spoilt(monkeypatch, times=99)
-    with pytest.raises(DivergedError, match="learning_rate a tenth"):
+    with pytest.raises(DivergedError, match="learning_rate a tenth") as caught:
         engine.fit(tiny_job(tmp_path / "run"))
+    assert "--dry-run" not in str(caught.value)
     assert (tmp_path / "run" / "state.npz").exists()
 
 
@@ -236,8 +235,7 @@ def test_synthetic_cases_are_mixed_in_by_their_share(tmp_path: Path) -> None:
     recipe = replace(TINY_RECIPE, synthetic_share=0.4)
     job = tiny_job(tmp_path, recipe=recipe, synthetic=pool)
     chosen = [
-        {case.name for case in feed.open_epoch(job, epoch, 0, 1).data.cases[3:]}
-        for epoch in (0, 1, 0)
+        {case.name for case in feed.open_epoch(job, epoch, 0, 1).cases[3:]} for epoch in (0, 1, 0)
     ]
     assert [len(names) for names in chosen] == [2, 2, 2]
     assert chosen[0] == chosen[2] != chosen[1]
@@ -294,15 +292,20 @@ def test_the_bundle_predicts_the_same_and_says_where_it_comes_from(
     np.testing.assert_allclose(
         bundle.model.predict(image, verbose=0), result.model.predict(image, verbose=0), atol=0.02
     )
-    assert card.training["parents"] == [{"name": "site", "sha256": bundle_digest(parent)}]
+    (before,) = card.training["parents"]
+    assert (before["name"], before["sha256"]) == ("site", bundle_digest(parent))
+    assert before["cases"] == read_card(parent).training["cases"]
     assert card.training["recipe"] == asdict(recipe)
     assert card.validation["held_out"]["cases"] == 2
     text = (tmp_path / "bundle" / "model.json").read_text()
     assert "sub-" not in text
     assert len(set(card.training["cases"])) == 3
     save_result(job, result, tmp_path / "named", share_ids=True)
-    assert (
-        "sub-01" in json.loads((tmp_path / "named" / "model.json").read_text())["training"]["cases"]
+    named = read_card(tmp_path / "named").training
+    assert named["cases"] == card.training["cases"]
+    assert named["case_names"][named["cases"][1]] == "sub-01"
+    assert {identify(case) for case in (*job.train, *job.validation)} <= known_cases(
+        tmp_path / "bundle"
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bids_flairseg.errors import InputError
 from bids_flairseg.train.raters import RULES, combine, staple
 
 SHAPE = (30, 30, 30)
@@ -55,6 +56,20 @@ def test_staple_outvotes_a_majority_of_bad_raters_that_err_alike_nowhere() -> No
 @pytest.mark.parametrize("rule", RULES)
 def test_empty_masks_stay_empty(rule: str) -> None:
     assert not combine([np.zeros(SHAPE, bool)] * 3, rule).any()
+
+
+def test_staple_hears_every_rater_and_refuses_more_than_it_can() -> None:
+    rng = np.random.default_rng(2)
+    truth = ball(7)
+    deaf = [np.zeros(SHAPE, bool)] * 16  # the first ones find nothing
+    heard = [truth ^ (rng.random(SHAPE) < 0.03) for _ in range(48)]
+    found, performance = staple([*deaf, *heard])
+    assert performance.shape == (64, 2)
+    assert performance[:16, 0].max() < 0.05
+    assert performance[16:].min() > 0.93
+    np.testing.assert_array_equal(found, truth)
+    with pytest.raises(InputError, match="at most 64 masks of one scan, found 65"):
+        combine([*deaf, *heard, truth], "staple")
 
 
 def test_an_unknown_rule_is_refused() -> None:

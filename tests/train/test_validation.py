@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -54,3 +55,28 @@ def test_a_speck_that_the_main_job_leaves_out_is_not_held_against_a_model() -> N
     assert (score.dice, score.predicted_ml) == (1.0, 0.0)
     (score,) = score_cases(speck, [case], CONFIG, min_lesion_ml=0.0)
     assert score.dice == 0.0
+
+
+def test_half_a_file_of_probabilities_counts_as_none(tmp_path: Path) -> None:
+    case = ball_case(1)
+    score_cases(fading, [case], CONFIG, keep=tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for length in (0, 1, 100, len(whole) // 2, len(whole) - 30):
+        path.write_bytes(whole[:length])
+        assert read_kept(tmp_path, case.name) is None
+    path.write_bytes(whole[:200] + bytes(50) + whole[250:])
+    assert read_kept(tmp_path, case.name) is None
+
+
+def test_probabilities_have_their_name_once_they_are_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(stream: IO[bytes], **_: object) -> None:
+        stream.write(b"PK")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", stop)
+    with pytest.raises(KeyboardInterrupt):
+        score_cases(fading, [ball_case(1)], CONFIG, keep=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bids_flairseg.bids.atomic import write_tsv
 from bids_flairseg.bids.labels import LabelledScan
+from bids_flairseg.bids.outputs import log_dir
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.config import (
     DatasetConfig,
@@ -23,17 +29,39 @@ from bids_flairseg.workflow.cases import PreparedCase
 def case(label: str) -> PreparedCase:
     scan = Scan(Path(f"/bids/sub-{label}_FLAIR.nii.gz"), {"sub": label})
     row = CaseRow(scan.name, label, {"lesion_ml": 1.0}, {})
-    return PreparedCase(LabelledScan(scan, (), (), {}), row, Path("/work"), own=True)
+    return PreparedCase(LabelledScan(scan, (), (), {}), row, Path("/work"), own=True, digest="")
 
 
-def configure(root: Path, *, count: int | None = None, seed: int = 0) -> RunConfig:
+@pytest.fixture(autouse=True)
+def digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crossval, "bundle_digest", lambda path: f"of-{path.name}")
+
+
+def configure(
+    root: Path, *, count: int | None = None, seed: int = 0, model: str = "base"
+) -> RunConfig:
     return RunConfig(
         dataset=DatasetConfig(root / "bids", root, root / "work"),
         resources=ResourceConfig(),
-        segment=SegmentConfig(model=root / "base", anatomy=root / "anatomy"),
+        segment=SegmentConfig(model=root / model, anatomy=root / "anatomy"),
         train=TrainConfig("crossval", count=count),
         random_seed=seed,
     )
+
+
+_TRY = """
+import pathlib, sys
+from bids_flairseg.workflow.locks import ParticipantLocks
+with ParticipantLocks(pathlib.Path(sys.argv[1])) as locks:
+    print(locks.take(sys.argv[2]))
+"""
+
+
+def is_free(root: Path) -> bool:
+    """Ask in another process whether nobody has the table."""
+    command = [sys.executable, "-c", _TRY, str(log_dir(root)), crossval.TABLE]
+    said = subprocess.run(command, check=True, capture_output=True, text=True)
+    return said.stdout.strip() == "True"
 
 
 def read(root: Path) -> list[list[str]]:
@@ -67,10 +95,10 @@ def test_folds_whose_model_is_not_there_are_still_to_come(
     ]
     assert read(tmp_path) == [
         list(crossval.COLUMNS),
-        ["base", "n/a", "0", "2", "sub-1", "1", "1.0", "0.5"],
-        ["base", "n/a", "0", "2", "sub-2", "2", "1.0", "0.5"],
-        ["x", "all", "0", "2", "sub-1", "1", "1.0", "0.5"],
-        ["x", "all", "0", "2", "sub-2", "2", "1.0", "n/a"],
+        ["base", "of-base", "n/a", "0", "2", "sub-1", "1", "1.0", "0.5"],
+        ["base", "of-base", "n/a", "0", "2", "sub-2", "2", "1.0", "0.5"],
+        ["x", "of-base", "all", "0", "2", "sub-1", "1", "1.0", "0.5"],
+        ["x", "of-base", "all", "0", "2", "sub-2", "2", "1.0", "n/a"],
     ]
     assert "1 of 2 cases are still to come" in caplog.text
 
@@ -83,7 +111,7 @@ def test_rows_of_other_amounts_and_seeds_stay_and_those_of_the_same_are_replaced
     monkeypatch.setattr(crossval, "_plan", lambda _, model: model.name)
     monkeypatch.setattr(crossval, "_dice", lambda *_: found)
 
-    def report(**changes: int) -> None:
+    def report(**changes: Any) -> None:
         models = {"crossval-x": [tmp_path / "one", tmp_path / "two"]}
         folds = [["sub-1"], ["sub-2"]]
         config = configure(tmp_path, **changes)
@@ -92,12 +120,33 @@ def test_rows_of_other_amounts_and_seeds_stay_and_those_of_the_same_are_replaced
     report(count=1)
     report(count=2)
     report(count=2, seed=7)
+    report(count=2, model="ours")
     found = 0.75
     report(count=1)
     rows = [dict(zip(crossval.COLUMNS, row, strict=True)) for row in read(tmp_path)[1:]]
-    keys = [(row["participants"], row["seed"], row["case"], row["dice"]) for row in rows]
+    columns = ("participants", "seed", "case", "dice")
+    keys = [tuple(row[column] for column in columns) for row in rows if row["parent"] == "of-base"]
+    assert len(keys) == len(rows) - 2
     assert sorted(keys) == [
         ("1", "0", "sub-1", "0.75"), ("1", "0", "sub-2", "0.75"),
         ("2", "0", "sub-1", "0.25"), ("2", "0", "sub-2", "0.25"),
         ("2", "7", "sub-1", "0.25"), ("2", "7", "sub-2", "0.25"),
     ]  # fmt: skip
+
+
+def test_the_table_belongs_to_one_fold_from_reading_to_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crossval, "_plan", lambda _, model: model.name)
+    monkeypatch.setattr(crossval, "_dice", lambda *_: 0.5)
+    free = list[bool]()
+
+    def note(path: Path, columns: Sequence[str], rows: Any) -> None:
+        free.append(is_free(tmp_path))
+        write_tsv(path, columns, rows)
+
+    monkeypatch.setattr(crossval, "write_tsv", note)
+    models = {"crossval-x": [tmp_path / "one"]}
+    crossval.report_folds(configure(tmp_path), [case("1")], [["sub-1"]], models)
+    assert free == [False]
+    assert is_free(tmp_path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,19 +22,27 @@ from bids_flairseg.config import (
     SegmentConfig,
     TrainConfig,
 )
-from bids_flairseg.errors import MissingInputError, UsageError
+from bids_flairseg.errors import MissingInputError, StorageError, UsageError
 from bids_flairseg.model.bundle import bundled
 from bids_flairseg.train.checks import CaseRow
 from bids_flairseg.train.job import scratch_config
 from bids_flairseg.train.pool import write_example
 from bids_flairseg.train.presets import SiteRecipe
-from bids_flairseg.train.store import write_case
+from bids_flairseg.train.result import identify
+from bids_flairseg.train.store import StoredCase, case_digest, write_case
 from bids_flairseg.train.synthetic import read_pool
 from bids_flairseg.workflow import tasks
 from bids_flairseg.workflow.cases import PreparedCase
 from bids_flairseg.workflow.models import read_models
 from bids_flairseg.workflow.record import Record
-from bids_flairseg.workflow.tasks import TrainingRun, check_synthetic, choose, make_task
+from bids_flairseg.workflow.tasks import (
+    TrainingRun,
+    check_parent,
+    check_synthetic,
+    choose,
+    find_known,
+    make_task,
+)
 from tests.train.blobs import ball_case
 
 MakeRun = Callable[..., TrainingRun]
@@ -40,14 +50,15 @@ MakeRun = Callable[..., TrainingRun]
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    def make(*, seed: int = 0, **train: Any) -> TrainingRun:
+    def make(*, seed: int = 0, mode: str = "train", **train: Any) -> TrainingRun:
         recipe = SiteRecipe(**train.pop("recipe", {}))
-        many = dataclasses.replace(recipe, epochs=recipe.epochs + 7)
+        many = replace(recipe, epochs=recipe.epochs + 7, **train.pop("many", {}))
+        model = train.pop("model", bundled("lesion"))
         config = RunConfig(
             dataset=DatasetConfig(tmp_path / "bids", tmp_path / "out", tmp_path / "work"),
             resources=ResourceConfig(memory_mb=7000),
-            segment=SegmentConfig(model=bundled("lesion"), anatomy=bundled("anatomy")),
-            train=TrainConfig("train", **train),
+            segment=SegmentConfig(model=model, anatomy=bundled("anatomy")),
+            train=TrainConfig(mode, **train),
             random_seed=seed,
         )
         assert config.train is not None
@@ -60,17 +71,41 @@ def make_run(tmp_path: Path) -> MakeRun:
     return make
 
 
+def draw(number: int) -> StoredCase:
+    return ball_case(number, lesion=number % 2 == 0)
+
+
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
     """Eight participants; every second one has no lesion."""
     folder, prepared = tmp_path_factory.mktemp("cases"), []
     for number in range(8):
-        case = ball_case(number, lesion=number % 2 == 0)
+        case = draw(number)
         write_case(folder, case)
         scan = Scan(folder / f"{case.name}_FLAIR.nii.gz", {"sub": case.participant})
         row = CaseRow(case.name, case.participant, {"lesion_ml": case.lesion_ml}, {})
-        prepared.append(PreparedCase(LabelledScan(scan, (), (), {}), row, folder, own=True))
+        prepared.append(
+            PreparedCase(
+                LabelledScan(scan, (), (), {}), row, folder,
+                own=True, digest=case_digest(folder, case.name),
+            )
+        )  # fmt: skip
     return prepared
+
+
+def bundle_of(
+    folder: Path, *, trained_on: Sequence[int] = (), held: Sequence[int] = (), before: Any = ()
+) -> Path:
+    """Copy the bundled model, and say in its card which cases it knows."""
+    shutil.copytree(bundled("lesion"), folder)
+    card = json.loads((folder / "model.json").read_text())
+    card["training"] |= {
+        "parents": list(before),
+        "cases": [identify(replace(draw(n), name=f"d2.other-{n}")) for n in trained_on],
+        "cases_held_out": [identify(draw(n)) for n in held],
+    }
+    (folder / "model.json").write_text(json.dumps(card))
+    return folder
 
 
 def names(cases: list[PreparedCase]) -> set[str]:
@@ -142,6 +177,8 @@ def test_memory_and_pool_reach_the_training(
     assert task.synthetic == pool
     (case,) = read_pool(pool)
     assert (case.name, case.lesion_ml) == ("synthetic-000003", 0.064)
+    run_without = replace(run, recipe=replace(run.recipe, synthetic_share=0.0))
+    assert make_task(run_without, cases, [], name="m", seed=0)[0].synthetic is None
     write_example(pool, 4, (image, np.zeros((8, 8, 8), np.uint8)))
     assert make_task(run, cases, [], name="m", seed=0)[1] != digest
 
@@ -154,12 +191,64 @@ def test_a_pool_and_its_share_come_together_and_fit_the_model(
         check_synthetic(make_run(synthetic=tmp_path))
     with pytest.raises(UsageError, match=r"found a share of 0\.5 and no folder"):
         check_synthetic(make_run(recipe={"synthetic_share": 0.5}))
+    with pytest.raises(UsageError, match=r"found a share of 0\.25 and no folder"):
+        check_synthetic(make_run(many={"synthetic_share": 0.25}))
     run = make_run(synthetic=tmp_path, recipe={"synthetic_share": 0.5, "network": "duong2019"})
     with pytest.raises(UsageError, match="normalised as 'zscore'"):
         check_synthetic(run)
     with pytest.raises(MissingInputError, match="found none"):
         check_synthetic(make_run(synthetic=tmp_path, recipe={"synthetic_share": 0.5}))
-    other = dataclasses.replace(run.bundle_config.preprocessing, voxel_size_mm=2.0)
-    config = dataclasses.replace(run.bundle_config, preprocessing=other)
+    other = replace(run.bundle_config.preprocessing, voxel_size_mm=2.0)
+    config = replace(run.bundle_config, preprocessing=other)
     with pytest.raises(UsageError, match="2 mm"):
-        check_synthetic(dataclasses.replace(run, bundle_config=config))
+        check_synthetic(replace(run, bundle_config=config))
+
+
+def test_what_the_parent_or_one_before_it_knows_is_not_tested_on(
+    make_run: MakeRun, cases: list[PreparedCase], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = {
+        "name": "first",
+        "sha256": "0",
+        "cases": [],
+        "cases_held_out": [identify(draw(5))],
+    }
+    model = bundle_of(tmp_path / "ours", trained_on=(0, 1), held=(2,), before=[first])
+    run = make_run(mode="crossval", model=model)
+    assert find_known(run, cases) == {"sub-00", "sub-01", "sub-02", "sub-05"}
+    with pytest.raises(UsageError, match=r"does not know .*: sub-00, sub-01, sub-02, sub-05"):
+        check_parent(run, cases)
+    check_parent(run, [cases[3], cases[4]])
+    check_parent(make_run(mode="crossval", model=model, from_scratch=True), cases)
+    assert not caplog.records
+    check_parent(make_run(mode="finetune", model=model), cases)
+    assert "knows 4 of the 8 cases already" in caplog.text
+
+
+def test_a_participant_that_the_parent_knows_chooses_no_epoch(
+    make_run: MakeRun, cases: list[PreparedCase], tmp_path: Path
+) -> None:
+    model = bundle_of(tmp_path / "ours", trained_on=(0, 1, 2, 3, 4))
+    later = replace(cases[6], row=replace(cases[6].row, participant="00"))  # of a known one
+    own = [*cases[:6], later, cases[7]]
+    for seed in range(4):
+        run = make_run(mode="finetune", model=model, seed=seed, recipe={"hold_out": 0.5})
+        task, _ = make_task(run, own, [], name="m", seed=0)
+        assert {name for _, name in task.validation} <= {"sub-05", "sub-07"}
+        assert {name for _, name in (*task.train, *task.validation)} == names(own)
+    free = make_run(mode="train", model=model, recipe={"hold_out": 0.5})
+    held = {name for _, name in make_task(free, own, [], name="m", seed=0)[0].validation}
+    assert held - {"sub-05", "sub-07"}
+
+
+def test_a_case_that_another_run_has_changed_ends_the_command(
+    make_run: MakeRun, cases: list[PreparedCase], tmp_path: Path
+) -> None:
+    write_case(tmp_path, ball_case(0))
+    case = replace(cases[0], folder=tmp_path)
+    run = make_run()
+    task, _ = make_task(run, [case, cases[2]], [], name="m", seed=0)
+    assert task.digests == {"sub-00": case.digest, "sub-02": cases[2].digest}
+    write_case(tmp_path, ball_case(0, lesion=False))  # other raters, say
+    with pytest.raises(StorageError, match="another run has changed it"):
+        make_task(run, [case, cases[2]], [], name="m", seed=0)

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bids_flairseg.config import TrainConfig
+from bids_flairseg.config import (
+    DatasetConfig,
+    ResourceConfig,
+    RunConfig,
+    SegmentConfig,
+    TrainConfig,
+)
 from bids_flairseg.errors import StorageError, UsageError
 from bids_flairseg.model.bundle import bundled, read_config
+from bids_flairseg.parser import build_parser
 from bids_flairseg.train.presets import SiteRecipe
-from bids_flairseg.workflow.trained import is_trained, keep_beside, model_name, refuse_parent
+from bids_flairseg.workflow.trained import (
+    general_command,
+    is_trained,
+    keep_beside,
+    model_name,
+    refuse_parent,
+)
 from bids_flairseg.workflow.trainer import Task
 
 
@@ -96,3 +111,31 @@ def test_names_of_staged_trainings_end_with_the_number_of_participants() -> None
         }
         assert {name.rpartition("-")[2] for name in names} == {"4", "16"}
         assert all(len(name) <= 48 for name in names)
+
+
+def test_the_command_of_the_card_has_what_decides_and_names_no_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    config = RunConfig(
+        dataset=DatasetConfig(secret, secret, secret, derivatives={"manual": secret}),
+        resources=ResourceConfig(),
+        segment=SegmentConfig(secret, secret, n4=True, flip=False, min_lesion_ml=0.1),
+        train=TrainConfig(
+            "crossval", recipe=str(secret / "my.toml"), overrides={"epochs": "7"},
+            from_scratch=True, raters="union", label_values=(2, 5),
+            also=((secret, None), (secret, secret)), synthetic=secret,
+            cases_with=(("site", "B"),), count=4, folds=5,
+        ),
+        random_seed=3,
+    )  # fmt: skip
+    command = general_command(config, "my")
+    assert "secret" not in command
+    assert shlex.split(command)[4:] == [
+        "-d", "NAME=LABELS", "--mode", "crossval", "--recipe", "my", "--layers", "all",
+        "--raters", "union", "--random-seed", "3", "--min-lesion-ml", "0.1", "--folds", "5",
+        "--train-count", "4", "--label-value", "2", "5", "--cases-with", "site=B",
+        "--also-train-on", "BIDS_DIR2", "BIDS_DIR3=LABELS3", "--synthetic", "POOL",
+        "--set", "epochs=7", "--from-scratch", "--n4", "--no-flip",
+    ]  # fmt: skip
+    share = replace(config, train=TrainConfig("train", fraction=0.5))
+    assert "--train-fraction 0.5" in general_command(share, "my")
+    build_parser().parse_args(shlex.split(command)[1:])

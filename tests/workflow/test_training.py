@@ -7,6 +7,7 @@ import signal
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +23,13 @@ from bids_flairseg.config import (
     SegmentConfig,
     TrainConfig,
 )
-from bids_flairseg.errors import UsageError
+from bids_flairseg.errors import StorageError, UsageError
 from bids_flairseg.model.bundle import bundled
 from bids_flairseg.train.checks import CaseRow
 from bids_flairseg.train.job import StoppedError, TrainingJob, find_difference
-from bids_flairseg.train.store import write_case
-from bids_flairseg.workflow import trainer, training
+from bids_flairseg.train.result import identify
+from bids_flairseg.train.store import case_digest, write_case
+from bids_flairseg.workflow import tasks, trainer, training
 from bids_flairseg.workflow.cases import PreparedCase
 from bids_flairseg.workflow.record import start_record
 from bids_flairseg.workflow.scan import CASE_STEP, WORKFLOW, node_name, run_folder
@@ -92,7 +94,8 @@ class Commands:
             facts["notes"] = self.notes
             row = CaseRow(case.name, case.participant, facts, {})
             labelled = LabelledScan(scan, (folder,), ("manual",), {"site": "AABB"[number]})
-            prepared.append(PreparedCase(labelled, row, folder, own=True))
+            digest = case_digest(folder, case.name)
+            prepared.append(PreparedCase(labelled, row, folder, own=True, digest=digest))
         return prepared
 
     def prepare_found(
@@ -244,3 +247,47 @@ def test_a_pool_is_asked_for_before_anything_is_prepared(run: Commands) -> None:
     with pytest.raises(UsageError, match="Add --synthetic DIR"):
         run("finetune", overrides={"synthetic_share": "0.5"})
     assert not list(run.dataset.work_dir.rglob("*.npy"))
+
+
+def test_more_participants_than_a_fold_leaves_are_refused_before_the_first_training(
+    run: Commands,
+) -> None:
+    with pytest.raises(UsageError, match="expected 1 to 2 participants"):
+        run("crossval", folds=3, count=3)  # one fold of two, and two of one
+    assert not run.trained
+
+
+def test_a_bundle_is_not_tested_on_the_cases_it_knows(
+    run: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "known_cases", lambda _: {identify(ball_case(3))})
+    for dry_run in (True, False):
+        with pytest.raises(UsageError, match=r"does not know .* was\): sub-03\. Take"):
+            run("crossval", folds=2, dry_run=dry_run)
+    assert not run.trained
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("train", r"16, .* found 90\. .*=80 or 96\."),
+        ("finetune", r"32, .* found 90\. .*=64 or 96\."),
+    ],
+)
+def test_a_patch_that_the_network_cannot_halve_is_told_with_the_next_ones(
+    run: Commands, mode: str, told: str
+) -> None:
+    with pytest.raises(UsageError, match=f"patch: expected a multiple of {told}"):
+        run(mode, recipe="duong2019", overrides={"patch": "90"})
+    assert not list(run.dataset.work_dir.rglob("*.npy"))
+
+
+def test_the_process_of_a_training_refuses_cases_that_were_changed_meanwhile(
+    run: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("finetune")
+    (task,) = run.trained
+    folder, name = task.train[0]
+    write_case(folder, replace(ball_case(7), name=name))
+    with pytest.raises(StorageError, match="another run has changed it"):
+        trainer._fit(task, lambda _: None)
