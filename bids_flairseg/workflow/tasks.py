@@ -255,10 +255,7 @@ def make_task(
     bundle = run.models_dir / name
     refuse_parent(bundle, run.config.segment.model)
     recipe = _choose_recipe(run, own, name)
-    # by the seed of the command, so that repeats choose their epoch on the same cases
-    _, held = hold_out(
-        open_cases(_strangers(run, own)), share=recipe.hold_out, seed=run.config.random_seed
-    )
+    held = _held_out(run, own, recipe)
     used = [case for case in own if case.row.name not in held]
     _warn_of_no_lesion(name, [*used, *more])
     task = Task(
@@ -275,9 +272,7 @@ def make_task(
         settings=_settings(run),
         digests={case.row.name: case.digest for case in (*own, *more)},
         share_ids=run.train.share_ids,
-        command=str(run.record.content["run"]["command"])
-        if run.train.share_ids
-        else general_command(run.config, recipe.name),
+        command=_command(run, recipe),
         synthetic=run.train.synthetic if recipe.synthetic_share else None,
         flip=run.config.segment.flip,
         min_lesion_ml=run.config.segment.min_lesion_ml,
@@ -287,11 +282,20 @@ def make_task(
     return replace(task, folder=folder), digest
 
 
-def _strangers(run: TrainingRun, own: Sequence[PreparedCase]) -> list[PreparedCase]:
-    """Leave out the participants of whom the bundle that training begins with knows a case."""
+def _held_out(run: TrainingRun, own: Sequence[PreparedCase], recipe: SiteRecipe) -> tuple[str, ...]:
+    """Choose the cases to hold out, of participants of whom the first bundle knows none."""
     known = find_known(run, own)
     participants = {case.row.participant for case in own if case.row.name in known}
-    return [case for case in own if case.row.participant not in participants]
+    strangers = [case for case in own if case.row.participant not in participants]
+    # by the seed of the command, so that repeats choose their epoch on the same cases
+    return hold_out(open_cases(strangers), share=recipe.hold_out, seed=run.config.random_seed)[1]
+
+
+def _command(run: TrainingRun, recipe: SiteRecipe) -> str:
+    """Return the command for the card; as it was given, it names paths and participants."""
+    if run.train.share_ids:
+        return str(run.record.content["run"]["command"])
+    return general_command(run.config, recipe.name)
 
 
 def _choose_recipe(run: TrainingRun, own: Sequence[PreparedCase], name: str) -> SiteRecipe:
