@@ -252,8 +252,7 @@ def make_task(
     UsageError
         The bundle would overwrite the one that training begins with.
     """
-    bundle = run.models_dir / name
-    refuse_parent(bundle, run.config.segment.model)
+    refuse_parent(run.models_dir / name, run.config.segment.model)
     recipe = _choose_recipe(run, own, name)
     held = _held_out(run, own, recipe)
     used = [case for case in own if case.row.name not in held]
@@ -268,7 +267,7 @@ def make_task(
         layers=run.train.layers,
         seed=seed,
         name=name,
-        bundle=bundle,
+        bundle=run.models_dir / name,
         settings=_settings(run),
         digests={case.row.name: case.digest for case in (*own, *more)},
         share_ids=run.train.share_ids,
