@@ -11,6 +11,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data/made
+# Tests that run beside each other; each may take 2 GB.
+JOBS ?= 2
 OUT ?= demo-data/$(shell basename "$(BIDS)")
 CODE := bids_flairseg tests benchmarks platforms .ci
 
@@ -57,7 +59,7 @@ docs: $(VENV)/installed-dev
 	@echo "The documentation: build/site/index.html"
 
 test: lint docs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix $(CODE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,18 @@ def study(pairs: list[Observation], config: GroupConfig = CONFIG) -> Study:
 MODELS = {"lesion": 0, "ft-2": 2, "ft-4": 4, "ft-8": 8, "ft-16": 16}
 
 
+@cache
+def plain_study() -> Study:
+    return study(site(MODELS))
+
+
+@cache
+def rated_study() -> Study:
+    return study([*site(MODELS), *raters(0.75)])
+
+
 def test_the_question_is_answered() -> None:
-    found = study([*site(MODELS), *raters(0.75)])
+    found = rated_study()
     answer, gain = found.sentences
     assert answer.startswith(("About 3 ", "About 4 "))  # 0.75 is reached at 3.7
     assert "95% interval" in answer
@@ -93,8 +104,9 @@ def test_the_raters_line_is_met_by_agreement_with_one_rater() -> None:
         replace(item, reference="consensus", values={"dice": item.value("dice") + 0.15})
         for item in site(MODELS)
     ]
-    assert study([*single, *consensus]).sentences[0] == study(single).sentences[0]
-    assert "Dice against the raters (mean" in study([*single, *consensus]).charts[0].caption
+    found = study([*single, *consensus])
+    assert found.sentences[0] == rated_study().sentences[0]
+    assert "Dice against the raters (mean" in found.charts[0].caption
 
 
 def test_few_scans_of_several_raters_make_no_line() -> None:
@@ -104,10 +116,9 @@ def test_few_scans_of_several_raters_make_no_line() -> None:
 
 
 def test_the_first_model_is_not_taken_for_ours() -> None:
-    pairs = site(MODELS)
-    other = sorted(pairs, key=lambda item: item.model != "ft-2")
+    other = sorted(site(MODELS), key=lambda item: item.model != "ft-2")
     assert other[0].model == "ft-2"
-    assert study(other).sentences[0] == study(pairs).sentences[0]
+    assert study(other).sentences[0] == plain_study().sentences[0]
 
 
 def test_models_of_folds_have_seen_local_cases(dataset: DatasetConfig, finish: Finish) -> None:
@@ -118,7 +129,7 @@ def test_models_of_folds_have_seen_local_cases(dataset: DatasetConfig, finish: F
     finish("sub-3", model="lesion")
     scans = read_results(dataset).scans
     assert starting_models(scans, model_names(scans)) == {"lesion"}
-    cases = study(site(MODELS)).charts[0].caption.split("Local cases: ")[1]
+    cases = plain_study().charts[0].caption.split("Local cases: ")[1]
     assert cases.startswith("0 (lesion), 2 (ft-2), 4 (ft-4), 8 (ft-8), 16 (ft-16).")
 
 
@@ -133,4 +144,4 @@ def test_no_scan_of_all_models_is_said() -> None:
 def test_few_participants_are_a_hint() -> None:
     few = study([*site(MODELS, people=6), *raters(0.75, people=6)])
     assert few.sentences[-1] == "With 6 participants tested, all of this is a hint at most."
-    assert "hint" not in " ".join(study(site(MODELS)).sentences)
+    assert "hint" not in " ".join(plain_study().sentences)
