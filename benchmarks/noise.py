@@ -75,8 +75,10 @@ def main() -> None:
             data = noisy(np.asarray(image, np.float32), inside, share, len(rows))
             images = [treat(data, inside, treatment) for treatment in TREATMENTS]
             noise.append(noise_sd(images[0], inside))
-            masks = [lesion_mask(segment(each)[..., 0], bundle.config) for each in images]
-            row.append([dice(mask, target > 0) for mask in masks])
+            first = [next(n for n, other in enumerate(images) if np.array_equal(each, other))
+                     for each in images]  # fmt: skip
+            masks = {n: lesion_mask(segment(images[n])[..., 0], bundle.config) for n in {*first}}
+            row.append([dice(masks[n], target > 0) for n in first])
         rows.append(np.array(row))
         print(path.stem, "noise", np.round(noise, 2), *np.round(row, 2).T.tolist(), flush=True)
         if len(rows) == chosen.heads:

@@ -37,7 +37,7 @@ from bids_flairseg.train.synthesis.labels import CLASSES
 
 LOGGER = logging.getLogger(__name__)
 
-# By `benchmarks/large_lesions.py` on held-out heads.
+# By `benchmarks/outline.py` on held-out heads.
 _LARGE_ML, _LARGE_SHARE = 10.0, 0.625
 # Probability from which voxels take part in the calibration: with all of them the expected
 # calibration error of the networks of November 2026 was 0.054, so 0.010.
