@@ -35,7 +35,7 @@ from bids_flairseg.train.presets import load_recipe
 from bids_flairseg.train.store import NOT_ZERO, StoredCase, read_cases, write_case
 from bids_flairseg.train.synthesis.labels import read_labels
 from bids_flairseg.train.synthesis.lesion import lesion_example
-from bids_flairseg.train.synthesis.shapes import Places
+from bids_flairseg.train.synthesis.places import Places
 
 BOTH, LOCAL = 293 + 34, 34  # patients of M_1+2 and of the fine-tuning in Rauschecker et al. 2022
 HELD_OUT = 2

@@ -38,7 +38,8 @@ from bids_flairseg.train.store import NOT_ZERO, StoredCase, read_cases, write_ca
 from bids_flairseg.train.synthesis import acquisition
 from bids_flairseg.train.synthesis.labels import read_labels
 from bids_flairseg.train.synthesis.lesion import VOXEL_MM, lesion_example
-from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
+from bids_flairseg.train.synthesis.places import Places
+from bids_flairseg.train.synthesis.shapes import LesionShapes
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from scipy import ndimage
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
 from bids_flairseg.train.synthesis.labels import read_labels
 from bids_flairseg.train.synthesis.lesion import KINDS, lesion_example
-from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
+from bids_flairseg.train.synthesis.places import Places
+from bids_flairseg.train.synthesis.shapes import LesionShapes
 
 LOGGER = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from bids_flairseg.preprocess.noise import normalise_noisy
 from bids_flairseg.train.online.heads import CORE, NUMBERS, PART, SHELL, draw_map, pack_head
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis import outline
-from bids_flairseg.train.synthesis.shapes import Places
+from bids_flairseg.train.synthesis.places import Places
 from bids_flairseg.train.synthesis.space import PoseConfig
 
 jax = pytest.importorskip("jax", reason="no JAX in this environment (extra bids-flairseg[jax])")

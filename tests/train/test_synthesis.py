@@ -15,7 +15,8 @@ from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
 from bids_flairseg.train.synthesis.lesion import draw_lesions, lesion_example
 from bids_flairseg.train.synthesis.outline import rated, visible
-from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
+from bids_flairseg.train.synthesis.places import Places
+from bids_flairseg.train.synthesis.shapes import LesionShapes
 
 KINDS = ("none", "demyelination", "small vessel", "tumour", "stroke")
 SMALL = (48, 56, 48)
@@ -212,9 +213,17 @@ def test_what_is_enlarged_keeps_its_place_and_pushes_the_rest_away() -> None:
 
 
 def test_age_widens_sulci_and_leaves_white_matter(head: Labels) -> None:
-    aged = [atrophy.widen_sulci(np.random.default_rng(seed), head, 1.0) for seed in range(12)]
+    aged = [atrophy.change_sulci(np.random.default_rng(seed), head, 1.0) for seed in range(12)]
     changed = [one for one in aged if (one != head).any()]
     assert 0 < len(changed) < len(aged)
     for one in changed:
         assert np.isin(head[one != head], lb.CORTEX).all()
         assert (one[one != head] == lb.CSF[0]).all()
+
+
+def test_sulci_of_the_young_are_narrow(head: Labels) -> None:
+    found = [atrophy.change_sulci(np.random.default_rng(n), head, 1.0, young=0.7) for n in range(9)]
+    narrow = [one for one in found if ((head == lb.CSF[0]) & (one != head)).any()]
+    assert narrow
+    for one in narrow:
+        assert np.isin(one[one != head], lb.CORTEX).all()

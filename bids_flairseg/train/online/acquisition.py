@@ -42,11 +42,10 @@ def bias(draws: Draws, image: Array, voxel_mm: float, *, coil: float) -> Array:
         distance = ((jnp.arange(size) - middle) * voxel_mm / 90) ** 2
         reach = reach + _broadcast(distance, axis)
     field += jnp.where(draws.chance(0.3), draws.uniform(0, coil), 0) * reach
-    slope, which = draws.uniform(-0.3, 0.3), draws.choice((0.0, 1.0, 2.0))
-    off_centre = draws.chance(0.15)  # a head that lies off the middle of the coil
+    off_centre = draws.chance(0.45)  # a head that lies off the middle of the coil
+    slopes = draws.uniform(-0.25, 0.25, (3,)) * off_centre
     for axis, size in enumerate(shape):
-        here = jnp.where(off_centre & (which == axis), slope, 0)
-        field += here * _broadcast(jnp.linspace(-1, 1, size), axis)
+        field += slopes[axis] * _broadcast(jnp.linspace(-1, 1, size), axis)
     return image * jnp.exp(field)
 
 

@@ -127,8 +127,8 @@ def paint(draws: Draws, anatomy: Anatomy, voxel_mm: float, wide: Array) -> Array
     slow = draws.field(shape, draws.uniform(25, 70), voxel_mm)
     image *= jnp.clip(1 + spread[anatomy.labels] * slow, 0.2, 3.0)
     image = _fill_orbits(draws, image, anatomy, voxel_mm)
-    grain = blur(draws.normal(shape), draws.uniform(0.4, 1.6) / voxel_mm)
-    grain *= draws.uniform(0.01, 0.07) / (grain.std() + 1e-6)
+    grain = blur(draws.normal(shape), draws.uniform(0.4, 1.0) / voxel_mm)
+    grain *= draws.uniform(0.01, 0.09) / (grain.std() + 1e-6)
     return blur(image * (1 + grain), draws.uniform(0.35, 0.85) / voxel_mm)
 
 
@@ -211,4 +211,44 @@ def add_normal_brightness(draws: Draws, image: Array, anatomy: Anatomy, voxel_mm
     flow = spots(draws, shape, draws.uniform(7, 22), voxel_mm, draws.uniform(1.6, 2.8))
     image += some(0.4, flow * fluid) * (draws.uniform(0.5, 1.6) - image)
     dots = spots(draws, shape, draws.uniform(3.7, 5), voxel_mm, draws.uniform(2.4, 3.4))
-    return image + some(0.5, dots * fluid) * (draws.uniform(0.2, 1.8) - image)
+    image += some(0.5, dots * fluid) * (draws.uniform(0.2, 1.8) - image)
+    sinus = spots(draws, shape, draws.uniform(8, 16), voxel_mm, draws.uniform(1.2, 2.2))
+    beside = (anatomy.to_surface > -1) & (anatomy.to_surface < 7) & ~anatomy.among(*lb.BRAIN)
+    return image + some(0.35, sinus * beside) * (draws.uniform(0.8, 2.2) - image)
+
+
+def add_caps(draws: Draws, image: Array, anatomy: Anatomy, places: tuple[Array, Array]) -> Array:
+    """Brighten the white matter at the tips of the ventricles, and the fornices' commissure.
+
+    Parameters
+    ----------
+    draws : Draws
+        Source of randomness.
+    image : jax.Array of float32, shape (X, Y, Z)
+        Signal.
+    anatomy : Anatomy
+        The head.
+    places : tuple of jax.Array
+        Where each voxel lies in the label map, shape (3, X, Y, Z), and the landmarks there,
+        shape (5, 3).
+
+    Returns
+    -------
+    image : jax.Array of float32, shape (X, Y, Z)
+        Signal.
+    """
+    where, points = places
+    white = anatomy.among(*lb.WHITE)
+
+    def near(point: Array, reach_mm: Array) -> Array:
+        apart = (where - point[:, None, None, None]) / reach_mm[:, None, None, None]
+        return jnp.exp(-0.5 * (apart**2).sum(0))
+
+    for end in (0, 1):
+        level = jnp.where(draws.chance(0.5), draws.uniform(0.05, 0.3), 0.0)
+        reach = draws.uniform(3, 7, (1,)) * jnp.ones(3)
+        for side in (0, 2):
+            image += level * draws.uniform(0.7, 1.3) * near(points[side + end], reach) * white
+    between = jnp.clip(near(points[4], jnp.asarray([8.0, 2.5, 3.0])) * 1.5, 0, 1)
+    between *= anatomy.among(*lb.WHITE, *lb.SEPTUM) & draws.chance(0.4)
+    return image + between * jnp.maximum(draws.uniform(0.9, 1.6) - image, 0)

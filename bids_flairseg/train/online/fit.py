@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--workers", type=int, default=12, help="processes that draw lesions")
-    parser.add_argument("--room", type=int, default=3000, help="lesion maps on the device")
+    parser.add_argument("--room", type=int, default=1500, help="lesion maps on the device")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = RECIPES[chosen.recipe]

@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.lesion import draw_lesions
-from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
+from bids_flairseg.train.synthesis.places import Places, landmarks
+from bids_flairseg.train.synthesis.shapes import LesionShapes
 from bids_flairseg.train.synthesis.space import Rng, Shape, stretch
 
 NUMBERS = (
@@ -25,7 +26,7 @@ NUMBERS = (
 
 STEP_MM = 0.125
 """Distances are stored in multiples of this, plus 128."""
-PART, SHELL, CORE = 63, 64, 128
+PART, SHELL, CORE = 4095, 4096, 8192
 """Bits of a lesion map: number of the part, whether this is only the tissue around it, and the
 mass of a tumour."""
 
@@ -45,12 +46,15 @@ class Head(NamedTuple):
         Index into ``labels.CLASSES``.
     ventricles, centre : ndarray of float32, shape (3,)
         Voxel in the middle of the lateral ventricles, and of the brain.
+    landmarks : ndarray of float32, shape (5, 3)
+        See ``places.landmarks``.
     """
 
     words: Any
     classes: Any
     ventricles: Any
     centre: Any
+    landmarks: Any
 
 
 def pack_head(labels: NDArray[np.uint16], to_ventricles: NDArray[np.float32]) -> Head:
@@ -88,6 +92,7 @@ def pack_head(labels: NDArray[np.uint16], to_ventricles: NDArray[np.float32]) ->
         lb.anatomy_classes(labels, 1.0),
         np.asarray(lateral.mean(0) if len(lateral) else middle, np.float32),
         np.asarray((brain.min(0) + brain.max(0)) / 2, np.float32),
+        landmarks(labels),
     )
 
 
@@ -105,7 +110,7 @@ class LesionMap(NamedTuple):
 
     Parameters
     ----------
-    codes : ndarray of uint8, shape (X, Y, Z)
+    codes : ndarray of uint16, shape (X, Y, Z)
         See :data:`PART`, :data:`SHELL` and :data:`CORE`; 0 where there is neither.
     mass : ndarray of float32, shape (3,)
         Voxel in the middle of a tumour's mass; NaN without one.
@@ -133,16 +138,16 @@ def draw_map(rng: Rng, places: Places, real: LesionShapes | None) -> LesionMap:
     Returns
     -------
     lesions : LesionMap
-        Of more than 63 parts, some share a number.
+        Of more than 4,095 parts, some share a number.
     """
     lesions = draw_lesions(rng, places, real)
-    codes = np.zeros(places.labels.shape, np.uint8)
+    codes = np.zeros(places.labels.shape, np.uint16)
     found = ndimage.find_objects((lesions.mask > 0).astype(np.int8))
     if not found:
         return LesionMap(codes, np.full(3, np.nan, np.float32), 0)
     box = tuple(slice(max(0, s.start - 4), s.stop + 4) for s in found[0])
     parts = cc3d.connected_components(lesions.mask[box] > 0, connectivity=26)
-    numbers = np.where(parts > 0, (parts - 1) % PART + 1, 0).astype(np.uint8)
+    numbers = np.where(parts > 0, (parts - 1) % PART + 1, 0).astype(np.uint16)
     near = ndimage.maximum_filter(numbers, 7)
     codes[box] = np.where(numbers > 0, numbers, np.where(near > 0, near | SHELL, 0))
     core = lesions.core > 0

@@ -22,8 +22,9 @@ VOXEL_MM = 1.0
 SHAPE: Shape = (144, 176, 144)
 _POSE = PoseConfig(rotation_deg=10, nod_deg=22, scale=0.1, shear=0.04, shift_mm=4, bend_mm=2.5)
 # Contrast above healthy tissue, in units of its spread: none, most kinds, tumour, stroke.
-_LOWEST, _USUAL, _HIGHEST = (0, 1.3, 1.8, 1.6), (1, 2.4, 3.4, 3.1), (2, 5.0, 6.5, 6.0)
+_LOWEST, _USUAL, _HIGHEST = (0, 1.5, 1.8, 1.6), (1, 2.7, 3.4, 3.1), (2, 5.0, 6.5, 6.0)
 _VISIBLE, _BRIGHT, _FAINTEST, _DARKEST = 0.9, 2.0, 0.6, -2.0  # as in synthesis.outline
+_ABOVE_NOISE, _THIN = 0.8, 1.6
 _THICKEST_MM = 15.0  # what is known of the distance to the brain's surface
 
 
@@ -59,7 +60,7 @@ def lesion_example(
         draws.chance(0.7) & ~jnp.isnan(lesions.mass[0]), draws.uniform(0.1, 0.45), 0.0
     )
     where = space.magnify(where, jnp.nan_to_num(lesions.mass), draws.uniform(14, 32), pushed)
-    anatomy = space.move(draws, head.words, where, VOXEL_MM)
+    anatomy = space.move(draws, head.words, where, VOXEL_MM, young=0.45)
     moved = space.sample(lesions.codes, where).astype(jnp.int32)
     part = jnp.where((moved & SHELL) > 0, 0, moved & PART)
     soft = blur((part > 0).astype(jnp.float32), 0.5)
@@ -67,15 +68,17 @@ def lesion_example(
 
     healthy = contrast.paint(draws, anatomy, VOXEL_MM, draws.chance(0.1))
     healthy = contrast.add_normal_brightness(draws, healthy, anatomy, VOXEL_MM)
+    healthy = contrast.add_caps(draws, healthy, anatomy, (where, head.landmarks))
     brain = _rough_brain(draws, anatomy)
-    image = _add_lesions(draws, healthy, soft, core, (brain, lesions.level))
-    image, soft, change = _acquire(draws, image, soft, jnp.abs(image - healthy))
+    number = moved & PART
+    image = _add_lesions(draws, healthy, soft, core, (brain, lesions.level, number))
+    image, soft, change = _acquire(draws, image, [soft, jnp.abs(image - healthy)], brain)
     cut = space.open_field(draws, shape, jnp.float32(2), 0.35, 0.7)
     brain &= cut | ~draws.chance(0.2)
     inside = brain & (image > 0)
     normalised, unit = _normalise_noisy(image, inside)
     outlined = _rated(soft, core, change / unit) & inside
-    outlined = _visible(normalised, outlined, moved & PART)
+    outlined = _visible(normalised, outlined, number)
     return normalised, outlined.astype(jnp.uint8)
 
 
@@ -89,23 +92,24 @@ def _rough_brain(draws: Draws, anatomy: Anatomy) -> Array:
     behind = (anatomy.to_eyes < draws.uniform(15, 30)) & draws.chance(0.15)
     limit += draws.uniform(4, 18) * behind
     mask = blur(anatomy.to_surface, 0.7) < jnp.minimum(limit, _THICKEST_MM)
-    return mask & ~(anatomy.among(*lb.CSF) & draws.chance(0.3))
+    return mask & ~(anatomy.among(*lb.CSF) & draws.chance(0.12))
 
 
 def _add_lesions(
-    draws: Draws, image: Array, soft: Array, core: Array, context: tuple[Array, Array]
+    draws: Draws, image: Array, soft: Array, core: Array, context: tuple[Array, Array, Array]
 ) -> Array:
     """Raise the signal in lesions, by a contrast measured in the brain's own spread."""
-    shape, (brain, kind) = image.shape, context
+    shape, (brain, kind, number) = image.shape, context
     middle, spread = _middle_and_spread(image, brain)
     spread = jnp.maximum(spread, 0.03)
     lowest, usual, highest = (jnp.asarray(v, jnp.float32)[kind]
                               for v in (_LOWEST, _USUAL, _HIGHEST))  # fmt: skip
     level = draws.triangular(lowest, usual, highest)
     patchy = draws.field(shape, draws.uniform(6, 18), VOXEL_MM)
+    level *= jnp.exp(0.25 * draws.normal((PART + 1,)))[number]  # no two are equally bright
     plateau = middle + spread * level * (1 + draws.uniform(0.1, 0.4) * patchy)
     # raters take in the faint border: what they outline begins below half of the contrast
-    blurred = blur(soft, draws.uniform(0.4, 1.1))
+    blurred = blur(soft, draws.uniform(0.25, 0.7))
     weight = jnp.clip(blurred * draws.uniform(1.1, 1.5) - draws.uniform(0, 0.4), 0, 1)
     wide = blur(soft, 2.5)
     weight = jnp.maximum(weight, jnp.where(draws.chance(0.3), 0.2, 0) * wide)
@@ -132,16 +136,21 @@ def _add_core(draws: Draws, image: Array, core: Array, middle: Array, spread: Ar
     return jnp.maximum(image, 0.01)
 
 
-def _acquire(draws: Draws, image: Array, soft: Array, change: Array) -> tuple[Array, Array, Array]:
+def _acquire(
+    draws: Draws, image: Array, lesions: list[Array], brain: Array
+) -> tuple[Array, Array, Array]:
     """Acquire the image; what lies where, and what lesions changed, in the same slices."""
     image = acquisition.bias(draws, image, VOXEL_MM, coil=0.3)
     thickness = jnp.where(draws.chance(0.5), draws.uniform(1.5, 3.2), draws.uniform(2.5, 6.5))
     steps = acquisition.draw_steps(draws, VOXEL_MM, 0.6, thickness)
     slices = [acquisition.draw_slices(draws, n, step)
               for n, step in zip(image.shape, steps, strict=True)]  # fmt: skip
-    sigma = jnp.where(draws.chance(0.4), draws.uniform(0, 0.025), draws.uniform(0.015, 0.075))
-    sigma = jnp.where(draws.chance(0.07), draws.uniform(0.06, 0.14), sigma)
-    image, [soft, change] = acquisition.acquire(draws, image, [soft, change], slices, sigma)
+    _, spread = _middle_and_spread(image, brain)
+    thin = jnp.stack(steps).max() < _THIN  # a 3D scan, with more noise in a voxel
+    usual = jnp.where(thin, draws.uniform(0.15, 0.85), draws.uniform(0.05, 0.55))
+    share = jnp.where(draws.chance(0.08), draws.uniform(0.7, 1.2), usual)
+    sigma = share * jnp.maximum(spread, 0.03)
+    image, [soft, change] = acquisition.acquire(draws, image, lesions, slices, sigma)
     image = blur(image, jnp.where(draws.chance(0.3), draws.uniform(0.3, 0.7), 0.05))
     return acquisition.numbers(draws, image), soft, change
 
@@ -206,7 +215,8 @@ def _visible(image: Array, outlined: Array, number: Array) -> Array:
         return count, mean, jnp.sqrt(jnp.maximum(squares / jnp.maximum(count, 1) - mean**2, 0))
 
     _, inner, spread = moments(outlined & (number > 0))
-    count, outer, _ = moments(around)
+    count, outer, noise = moments(around)
     level = jnp.where(count > 0, outer, 0.0)
-    seen = (inner - level >= _VISIBLE) | (inner + 1.28 * spread - level >= _BRIGHT)
+    clear = inner - level >= jnp.maximum(_VISIBLE, _ABOVE_NOISE * noise)
+    seen = clear | (inner + 1.28 * spread - level >= _BRIGHT)
     return outlined & (seen & (parts > 0))[number]

@@ -11,6 +11,8 @@ from bids_flairseg.train.online.heads import NUMBERS, STEP_MM
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.space import PoseConfig
 
+_OLD = 0.25  # how often sulci become wide
+
 
 def coordinates(
     draws: Draws, shape: Shape, voxel_mm: float, centre: Array, pose: PoseConfig
@@ -108,8 +110,10 @@ def sample(array: Array, where: Array) -> Array:
     )
 
 
-def move(draws: Draws, words: Array, where: Array, voxel_mm: float) -> Anatomy:
-    """Move a head, and let CSF take the outermost cortex of some, in some places.
+def move(
+    draws: Draws, words: Array, where: Array, voxel_mm: float, *, young: float = 0.0
+) -> Anatomy:
+    """Move a head; let CSF take the outermost cortex of some, in some places, or cortex CSF.
 
     Parameters
     ----------
@@ -121,6 +125,8 @@ def move(draws: Draws, words: Array, where: Array, voxel_mm: float) -> Anatomy:
         Where each voxel lies in it.
     voxel_mm : float
         Edge of a voxel.
+    young : float
+        How often sulci become narrow.
 
     Returns
     -------
@@ -137,9 +143,11 @@ def move(draws: Draws, words: Array, where: Array, voxel_mm: float) -> Anatomy:
     labels = (moved & jnp.uint32(255)).astype(jnp.int32)
     anatomy = Anatomy(labels, distance(8), distance(16), distance(24) * 2)
     fluid, cortex = anatomy.among(*lb.CSF), anatomy.among(*lb.CORTEX)
-    taken = dilate(fluid) & cortex & draws.chance(0.25)
-    taken &= draws.field(labels.shape, 40.0, voxel_mm) > draws.uniform(-1, 1)
+    field, kind = draws.field(labels.shape, 40.0, voxel_mm), draws.uniform(0, 1)
+    taken = dilate(fluid) & cortex & (kind < _OLD) & (field > draws.uniform(-1, 1))
+    narrow = dilate(cortex) & fluid & (kind > 1 - young) & (field > draws.uniform(-1, 0.5))
     labels = jnp.where(taken, NUMBERS.index(lb.CSF[0]), labels)
+    labels = jnp.where(narrow, NUMBERS.index(lb.CORTEX[0]), labels)
     return Anatomy(labels, anatomy.to_ventricles, anatomy.to_surface, anatomy.to_eyes)
 
 

@@ -20,7 +20,8 @@ from bids_flairseg.train.online.anatomy import anatomy_example
 from bids_flairseg.train.online.heads import Head, LesionMap, draw_map, pack_head, pad
 from bids_flairseg.train.online.lesion import lesion_example
 from bids_flairseg.train.synthesis.labels import read_labels
-from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
+from bids_flairseg.train.synthesis.places import Places
+from bids_flairseg.train.synthesis.shapes import LesionShapes
 
 _AHEAD = 64
 
@@ -98,7 +99,7 @@ class LesionSupply:
             else:
                 waiting.append((index, found))
         self._heads = _stack([packed[index] for index in range(len(heads))])
-        self._codes = jnp.zeros((room, *self._heads.words.shape[1:]), jnp.uint8)
+        self._codes = jnp.zeros((room, *self._heads.words.shape[1:]), jnp.uint16)
         self._about: list[tuple[int, Any, int]] = []
         self.count = 0
         for index, found in waiting or [self._queue.get(timeout=600)]:
@@ -132,7 +133,7 @@ class LesionSupply:
     def _keep(self, index: int, found: Any) -> None:
         start, codes, mass, level = found
         place = self.count % len(self._codes)
-        whole = np.zeros(self._codes.shape[1:], np.uint8)
+        whole = np.zeros(self._codes.shape[1:], np.uint16)
         whole[tuple(slice(a, a + n) for a, n in zip(start, codes.shape, strict=True))] = codes
         self._codes = _put(self._codes, whole, place)
         row = (index, mass, level)

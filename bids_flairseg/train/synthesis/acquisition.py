@@ -38,10 +38,9 @@ def bias(
         grid = np.ogrid[tuple(slice(0, n) for n in image.shape)]
         reach = sum(((g - m) * voxel_mm / 90) ** 2 for g, m in zip(grid, middle, strict=True))
         field = field + rng.uniform(0, coil) * reach
-    if rng.random() < 0.15:  # a head that lies off the middle of the coil
-        axis = int(rng.integers(0, 3))
-        ramp = np.linspace(-1, 1, image.shape[axis], dtype=np.float32) * rng.uniform(-0.3, 0.3)
-        field = field + np.expand_dims(ramp, tuple(other for other in range(3) if other != axis))
+    if rng.random() < 0.45:  # a head that lies off the middle of the coil
+        ramps = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in image.shape)]
+        field = field + sum(rng.uniform(-0.25, 0.25) * ramp for ramp in ramps)
     return np.asarray(image * np.exp(field), dtype=np.float32)
 
 
@@ -104,7 +103,9 @@ def _along(
     return np.ascontiguousarray(np.moveaxis(moved, 0, axis), dtype=np.float32)
 
 
-def noise(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
+def noise(
+    rng: Rng, image: NDArray[np.float32], *, sigma: float | None = None
+) -> NDArray[np.float32]:
     """Add Rician noise and, at times, Gibbs-like ringing and ghosts.
 
     Parameters
@@ -113,6 +114,8 @@ def noise(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
         Source of randomness.
     image : ndarray of float32, shape (X, Y, Z)
         Signal, white matter about 1.
+    sigma : float or None
+        Standard deviation of the noise; None draws one.
 
     Returns
     -------
@@ -127,9 +130,10 @@ def noise(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
         axis = int(rng.integers(0, 3))
         edge = image - ndimage.gaussian_filter1d(image, rng.uniform(0.8, 2.0), axis=axis)
         image = image + rng.uniform(0.2, 0.9) * edge
-    sigma = rng.uniform(0.0, 0.025) if rng.random() < 0.5 else rng.uniform(0.015, 0.065)
-    if rng.random() < 0.07:  # the short scan of somebody who could not lie still
-        sigma = rng.uniform(0.06, 0.13)
+    if sigma is None:
+        sigma = rng.uniform(0.0, 0.025) if rng.random() < 0.5 else rng.uniform(0.015, 0.065)
+        if rng.random() < 0.07:  # the short scan of somebody who could not lie still
+            sigma = rng.uniform(0.06, 0.13)
     real = image + sigma * rng.standard_normal(image.shape, np.float32)
     imaginary = sigma * rng.standard_normal(image.shape, np.float32)
     return np.asarray(np.hypot(real, imaginary), dtype=np.float32)

@@ -41,7 +41,7 @@ def anatomy_example(
     brain = np.argwhere((labels[::4, ::4, ::4] > 0) & (labels[::4, ::4, ::4] < lb.OUTSIDE_FROM))
     where = space.random_coordinates(rng, shape, VOXEL_MM, brain.mean(0) * 4, _POSE)
     atrophy.change_ventricles(rng, labels, where)
-    moved = atrophy.widen_sulci(rng, space.sample_labels(labels, where), VOXEL_MM)
+    moved = atrophy.change_sulci(rng, space.sample_labels(labels, where), VOXEL_MM)
     classes = lb.anatomy_classes(moved, VOXEL_MM)
     wide = rng.random() < 0.2
     image = contrast.paint(rng, moved, VOXEL_MM, wide=wide)

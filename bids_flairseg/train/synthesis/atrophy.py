@@ -11,6 +11,7 @@ from bids_flairseg.train.synthesis.space import Rng, magnify, smooth_field
 
 _LATERAL = lb.table({(4, 43): 1})
 _CORTEX = lb.table({lb.CORTEX: 1})
+_OLD = 0.25  # how often sulci become wide
 
 
 def change_ventricles(
@@ -36,8 +37,10 @@ def change_ventricles(
         magnify(coordinates, centre, radius_mm=rng.uniform(18, 35), amount=amount)
 
 
-def widen_sulci(rng: Rng, labels: NDArray[np.uint16], voxel_mm: float) -> NDArray[np.uint16]:
-    """Let CSF take the outermost cortex of some heads, in some places.
+def change_sulci(
+    rng: Rng, labels: NDArray[np.uint16], voxel_mm: float, *, young: float = 0.0
+) -> NDArray[np.uint16]:
+    """Let CSF take the outermost cortex of some heads, in some places, or cortex CSF.
 
     Parameters
     ----------
@@ -47,15 +50,21 @@ def widen_sulci(rng: Rng, labels: NDArray[np.uint16], voxel_mm: float) -> NDArra
         Label map.
     voxel_mm : float
         Edge of a voxel.
+    young : float
+        How often sulci become narrow.
 
     Returns
     -------
     aged : ndarray of uint16, shape (X, Y, Z)
         The label map, or a changed copy.
     """
-    if rng.random() < 0.75:
+    kind = rng.random()
+    if _OLD <= kind <= 1 - young:
         return labels
-    fluid = labels == lb.CSF[0]
-    taken = ndimage.binary_dilation(fluid) & (_CORTEX[labels] > 0)
-    taken &= smooth_field(rng, labels.shape, 40, voxel_mm) > rng.uniform(-1, 1)
-    return np.where(taken, lb.CSF[0], labels).astype(np.uint16)
+    fluid, cortex = labels == lb.CSF[0], _CORTEX[labels] > 0
+    field = smooth_field(rng, labels.shape, 40, voxel_mm)
+    if kind < _OLD:
+        taken = ndimage.binary_dilation(fluid) & cortex & (field > rng.uniform(-1, 1))
+        return np.where(taken, lb.CSF[0], labels).astype(np.uint16)
+    taken = ndimage.binary_dilation(cortex) & fluid & (field > rng.uniform(-1, 0.5))
+    return np.where(taken, lb.CORTEX[0], labels).astype(np.uint16)

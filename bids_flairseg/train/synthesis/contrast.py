@@ -159,8 +159,8 @@ def near_eyes(labels: NDArray[np.uint16], voxel_mm: float, distance_mm: float) -
 
 def _texture(rng: Rng, image: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:
     grain = rng.standard_normal(image.shape).astype(np.float32)
-    ndimage.gaussian_filter(grain, rng.uniform(0.4, 1.6) / voxel_mm, output=grain, truncate=2.5)
-    grain *= rng.uniform(0.01, 0.07) / (grain.std() + 1e-6)
+    ndimage.gaussian_filter(grain, rng.uniform(0.4, 1.0) / voxel_mm, output=grain, truncate=2.5)
+    grain *= rng.uniform(0.01, 0.09) / (grain.std() + 1e-6)
     image = image * (1 + grain)
     blur = rng.uniform(0.35, 0.85) / voxel_mm
     return np.asarray(ndimage.gaussian_filter(image, blur, truncate=2.5))

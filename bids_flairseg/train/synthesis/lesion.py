@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.preprocess.noise import normalise_noisy
-from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, space
+from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, healthy, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis import shapes as sh
 from bids_flairseg.train.synthesis.outline import rated, visible
-from bids_flairseg.train.synthesis.shapes import LesionShapes, Places
+from bids_flairseg.train.synthesis.places import Places, landmarks
+from bids_flairseg.train.synthesis.shapes import LesionShapes
 from bids_flairseg.train.synthesis.space import Rng, Shape
 
 VOXEL_MM = 1.0
@@ -23,8 +25,11 @@ _POSE = space.PoseConfig(
     rotation_deg=10, nod_deg=22, scale=0.1, shear=0.04, shift_mm=3, bend_mm=2.5
 )
 KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
-_LEVELS = {"tumour": (2.0, 3.6, 6.5), "stroke": (1.8, 3.2, 6.0)}  # above healthy tissue
-_SHARES = (0.22, 0.25, 0.15, 0.15, 0.15, 0.08)
+# Contrast above healthy tissue, in units of its spread: most kinds, and two of their own.
+_LEVEL, _LEVELS = (1.5, 2.7, 5.0), {"tumour": (2.0, 3.6, 6.5), "stroke": (1.8, 3.2, 6.0)}
+_SHARES = (0.22, 0.32, 0.18, 0.13, 0.09, 0.06)
+_THIN_MM = 1.6  # a scan with such slices is a 3D one, with more noise in a voxel
+_LEAST_VOXELS = 4  # fewer are nothing that a rater would outline
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,12 @@ def draw_lesions(
     mask, core = _draw_kind(rng, places, real, kind)
     if kind in ("tumour", "stroke", "real") and rng.random() < 0.25:
         mask = mask | sh.demyelination(rng, places)
+    if kind != "none" and rng.random() < 0.3:
+        mask = mask | sh.punctate(rng, places)
     old = np.isin(places.labels, (25, 57))  # white-matter lesions of the person scanned
     if kind != "none" and old.any() and rng.random() < 0.6:
         mask = mask | old
+    mask = cc3d.dust(mask, threshold=_LEAST_VOXELS, connectivity=26) > 0
     return Lesions(mask.astype(np.float32), core.astype(np.float32), kind)
 
 
@@ -125,16 +133,19 @@ def lesion_example(
     """
     lesions = draw_lesions(rng, places, real, kind)
     where = _move(rng, places, lesions, shape)
-    moved = atrophy.widen_sulci(rng, space.sample_labels(places.labels, where), VOXEL_MM)
+    moved = space.sample_labels(places.labels, where)
+    moved = atrophy.change_sulci(rng, moved, VOXEL_MM, young=0.45)
     soft = _sample(lesions.mask, where) if lesions.mask.any() else np.zeros(shape, np.float32)
     core = _sample(lesions.core, where) if lesions.core.any() else np.zeros(shape, np.float32)
     image = contrast.paint(rng, moved, VOXEL_MM, wide=rng.random() < 0.1)
-    distance = _sample(np.minimum(places.to_ventricles, 30), where)
-    _add_normal_brightness(rng, image, moved, distance)
-    envelope = _rough_brain(rng, moved)
-    healthy = image
-    image = _add_lesions(rng, image, soft, core, envelope, kind=lesions.kind)
-    image, target, change = _acquire(rng, image, soft, np.abs(image - healthy))
+    to_surface = _to_surface(moved)
+    to_ventricles = _sample(np.minimum(places.to_ventricles, 30), where)
+    healthy.add_normal_brightness(rng, image, moved, to_ventricles)
+    healthy.add_sinuses(rng, image, moved, to_surface)
+    healthy.add_caps(rng, image, moved, where, landmarks(places.labels))
+    envelope = _rough_brain(rng, moved, to_surface)
+    painted = _add_lesions(rng, image, soft, core, envelope, kind=lesions.kind)
+    image, target, change = _acquire(rng, painted, [soft, np.abs(painted - image)], envelope)
     if rng.random() < 0.2:  # a field of view that ends within the brain
         envelope &= _field_of_view(rng, shape)
     image[~envelope] = 0
@@ -157,6 +168,15 @@ def _move(rng: Rng, places: Places, lesions: Lesions, shape: Shape) -> NDArray[n
     return where
 
 
+def _middle_and_spread(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Return what ``preprocess.normalise`` shifts and scales by, of the brain's values."""
+    values = values[::7]
+    median, upper = np.percentile(values, [50, 75])
+    tissue = values[values > median - 3 * (upper - median)]
+    low, middle, high = np.percentile(tissue, [25, 50, 75])
+    return float(middle), float(high - low) / 1.349
+
+
 def _middle_half(values: NDArray[np.float32]) -> float:
     """Width of the middle half of the values."""
     return float(np.subtract(*np.percentile(values[::5], [75, 25])))
@@ -164,48 +184,6 @@ def _middle_half(values: NDArray[np.float32]) -> float:
 
 def _sample(array: NDArray[np.float32], where: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(ndimage.map_coordinates(array, where, order=1, mode="nearest"))
-
-
-def _add_normal_brightness(
-    rng: Rng,
-    image: NDArray[np.float32],
-    labels: NDArray[np.uint16],
-    to_ventricles: NDArray[np.float32],
-) -> None:
-    """Brighten what is bright in healthy brains: rims, plexus, flow, cortex."""
-    shape = image.shape
-    white = np.isin(labels, (2, 41, 25, 57))
-    wobble = space.smooth_field(rng, shape, rng.uniform(10, 30), VOXEL_MM)
-    if rng.random() < 0.7:  # ependymal rim, thin
-        rim = np.clip(rng.uniform(1.0, 2.6) - np.abs(to_ventricles - 0.5), 0, 1) * (wobble > -0.5)
-        image += rng.uniform(0.02, 0.22) * rim * (white | np.isin(labels, lb.VENTRICLES))
-    if rng.random() < 0.6:  # terminal zones and dirty white matter, wide and faint
-        image += (
-            rng.uniform(0, 0.12)
-            * np.exp(-np.maximum(to_ventricles, 0) / rng.uniform(4, 12))
-            * white
-        )
-    if rng.random() < 0.5:  # cortex that is brighter in places (insula, cingulum)
-        cortex = np.isin(labels, (*lb.CORTEX, 17, 53, 18, 54))
-        image += rng.uniform(0, 0.22) * np.clip(wobble, 0, 2) * cortex
-    ventricles = np.isin(labels, (4, 43))
-    if rng.random() < 0.75:  # choroid plexus
-        plexus = contrast.blobs(rng, shape, ventricles, int(rng.integers(1, 9)), (1.5, 6), VOXEL_MM)
-        image += plexus * ventricles * (rng.uniform(0.6, 1.7) - image)
-    if rng.random() < 0.6:  # septum and fornix, thin between the lateral ventricles
-        wide = int(rng.integers(1, 3))
-        sheet = ndimage.binary_dilation(labels == 4, iterations=wide) & ndimage.binary_dilation(
-            labels == 43, iterations=wide
-        )
-        sheet = ndimage.gaussian_filter(sheet.astype(np.float32), 0.6, truncate=2.5)
-        image += np.minimum(sheet * 1.5, 1) * (rng.uniform(0.8, 1.7) - image)
-    fluid = np.isin(labels, (*lb.CSF, 14, 15))
-    if rng.random() < 0.4:  # pulsation defeats the nulling of CSF
-        flow = contrast.blobs(rng, shape, fluid, int(rng.integers(1, 6)), (2, 9), VOXEL_MM)
-        image += flow * fluid * (rng.uniform(0.5, 1.6) - image)
-    if rng.random() < 0.5:  # vessels
-        dots = contrast.blobs(rng, shape, fluid, int(rng.integers(5, 60)), (0.7, 1.6), VOXEL_MM)
-        image += dots * (rng.uniform(0.2, 1.8) - image)
 
 
 def _add_lesions(
@@ -224,16 +202,13 @@ def _add_lesions(
     """
     if not soft.any():
         return image
-    values = image[brain][::7]
-    median, upper = np.percentile(values, [50, 75])
-    tissue = values[values > median - 3 * (upper - median)]
-    low, middle, high = np.percentile(tissue, [25, 50, 75])
-    spread = max((high - low) / 1.349, 0.03)
-    level = rng.triangular(*_LEVELS.get(kind, (1.3, 2.4, 5.0)))
+    middle, spread = _middle_and_spread(image[brain])
+    spread = max(spread, 0.03)
+    level = rng.triangular(*_LEVELS.get(kind, _LEVEL)) * _own_levels(rng, soft)
     plateau = middle + spread * level * (
         1 + rng.uniform(0.1, 0.4) * space.smooth_field(rng, image.shape, rng.uniform(6, 18), 1)
     )
-    blurred = ndimage.gaussian_filter(soft, rng.uniform(0.5, 1.2), truncate=2.5)
+    blurred = ndimage.gaussian_filter(soft, rng.uniform(0.3, 0.8), truncate=2.5)
     # raters take in the faint border: what they outline begins below half of the contrast
     weight = np.clip(blurred * rng.uniform(1.1, 1.5) - rng.uniform(0, 0.4), 0, 1)
     if rng.random() < 0.3:  # a faint halo that nobody outlines
@@ -251,6 +226,14 @@ def _add_lesions(
         )
         image = image + holes * (middle * rng.uniform(0.3, 0.9) - image)
     return np.asarray(image, dtype=np.float32)
+
+
+def _own_levels(rng: Rng, soft: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how bright each lesion and what lies around it is, next to the others of the head."""
+    parts, count = cc3d.connected_components(soft > 0.3, connectivity=26, return_N=True)
+    around = ndimage.maximum_filter(parts, 7)
+    own = np.exp(0.25 * rng.standard_normal(count + 1, np.float32))
+    return np.asarray(own[np.where(parts > 0, parts, around)])
 
 
 def _add_core(
@@ -275,12 +258,17 @@ def _add_core(
     return np.maximum(image, 0.01)
 
 
-def _rough_brain(rng: Rng, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Return a brain mask with the faults of skull stripping."""
-    coarse = labels[::2, ::2, ::2]
-    envelope = lb.brain_envelope(coarse, 2.0)
+def _to_surface(labels: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Distance in mm to the surface of the brain, negative inside."""
+    envelope = lb.brain_envelope(labels[::2, ::2, ::2], 2.0)
     signed = ndimage.distance_transform_edt(~envelope) - ndimage.distance_transform_edt(envelope)
-    distance = space.stretch((signed * 2).astype(np.float32), labels.shape)
+    return space.stretch((signed * 2).astype(np.float32), labels.shape)
+
+
+def _rough_brain(
+    rng: Rng, labels: NDArray[np.uint16], distance: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Return a brain mask with the faults of skull stripping."""
     wobble = space.smooth_field(rng, labels.shape, rng.uniform(12, 30), VOXEL_MM)
     limit = rng.uniform(-1.5, 2.5) + rng.uniform(0.2, 1.5) * wobble
     if rng.random() < 0.3:  # pieces of skull, scalp and orbits left over
@@ -290,7 +278,7 @@ def _rough_brain(rng: Rng, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
         behind = contrast.near_eyes(labels, VOXEL_MM, rng.uniform(15, 30))
         limit = limit + rng.uniform(4, 18) * behind
     mask = distance < limit
-    if rng.random() < 0.3:  # tools that leave outer CSF out
+    if rng.random() < 0.12:  # tools that leave outer CSF out
         mask &= labels != lb.CSF[0]
     return np.asarray(mask)
 
@@ -302,17 +290,24 @@ def _field_of_view(rng: Rng, shape: Shape) -> NDArray[np.bool_]:
 
 
 def _acquire(
-    rng: Rng, image: NDArray[np.float32], soft: NDArray[np.float32], change: NDArray[np.float32]
+    rng: Rng,
+    image: NDArray[np.float32],
+    lesions: list[NDArray[np.float32]],
+    brain: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Acquire the image; what lies where, and what lesions changed, in the same slices."""
-    image = acquisition.bias(rng, image, VOXEL_MM, coil=0.3)
+    image, thickness = acquisition.bias(rng, image, VOXEL_MM, coil=0.3), VOXEL_MM
     if rng.random() < 0.6:
         axis = int(rng.choice([2, 2, 2, 2, 0, 1]))
         thickness = float(rng.choice([rng.uniform(1.5, 3.2), rng.uniform(2.5, 6.5)]))
-        image, soft, change = acquisition.slices(
-            rng, [image, soft, change], VOXEL_MM, axis=axis, thickness_mm=thickness
+        image, *lesions = acquisition.slices(
+            rng, [image, *lesions], VOXEL_MM, axis=axis, thickness_mm=thickness
         )
-    image = acquisition.noise(rng, image)
+    soft, change = lesions
+    _, spread = _middle_and_spread(image[brain])
+    usual = rng.uniform(0.15, 0.85) if thickness < _THIN_MM else rng.uniform(0.05, 0.55)
+    share = rng.uniform(0.7, 1.2) if rng.random() < 0.08 else usual
+    image = acquisition.noise(rng, image, sigma=share * max(spread, 0.03))
     if rng.random() < 0.3:
         image = ndimage.gaussian_filter(image, rng.uniform(0.3, 0.7), truncate=2.5)
     return acquisition.numbers(rng, image), soft, change

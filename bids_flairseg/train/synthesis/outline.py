@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 _DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
+_ABOVE_NOISE = 0.8  # by how many standard deviations of what lies around it a lesion stands out
 _FAINTEST = 0.6  # of what a lesion changes in a voxel that a rater still takes in, same units
 
 
@@ -60,8 +61,9 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
     Returns
     -------
     outlined : ndarray of bool, shape (X, Y, Z)
-        26-connected parts whose median lies 0.9 above that of the tissue around them, or
-        whose 90th centile lies 2 above it, as in a lesion with a dark middle.
+        26-connected parts whose median lies 0.9 above that of the tissue around them, and
+        above what varies there, or whose 90th centile lies 2 above it, as in a lesion with a
+        dark middle.
     """
     parts = cc3d.connected_components(lesions, connectivity=26)
     outlined = np.zeros_like(lesions)
@@ -70,8 +72,9 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
         part, values = parts[wide] == number, image[wide]
         shell = ndimage.binary_dilation(part, iterations=4) & (parts[wide] == 0)
         shell &= (values != 0) & (values > _DARKEST_TISSUE)
-        level = float(np.median(values[shell])) if shell.any() else 0.0
-        middle, upper = np.percentile(values[part], [50, 90]) - level
-        if middle >= _VISIBLE or upper >= _BRIGHT:
+        around = values[shell] if shell.any() else np.zeros(1)
+        middle, upper = np.percentile(values[part], [50, 90]) - np.median(around)
+        clear = middle >= max(_VISIBLE, _ABOVE_NOISE * float(np.std(around)))
+        if clear or upper >= _BRIGHT:
             outlined[wide] |= part
     return outlined

@@ -5,94 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cc3d
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.errors import MissingInputError
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.contrast import blobs
-from bids_flairseg.train.synthesis.space import Rng, smooth_field, stretch
-
-Mask = NDArray[np.bool_]
-Field = NDArray[np.float32]
+from bids_flairseg.train.synthesis.places import BRAIN_TABLE, Field, Mask, Places
+from bids_flairseg.train.synthesis.space import Rng, smooth_field
 
 _INFRATENTORIAL = lb.CEREBELLAR_WHITE + lb.BRAINSTEM
-_WHITE = lb.table({lb.WHITE: 1})
 _TISSUE = lb.table({lb.WHITE + lb.DEEP_GREY + _INFRATENTORIAL: 1, lb.CORTEX: 1})
 _NOT_CORTEX = lb.table({lb.WHITE + lb.DEEP_GREY + _INFRATENTORIAL: 1})
-_CORTEX = lb.table({lb.CORTEX: 1})
-_VENTRICLES = lb.table({(4, 5, 43, 44): 1})
 _LOW = lb.table({_INFRATENTORIAL: 1})
-_BRAIN = lb.table({lb.BRAIN: 1})  # without CSF, which reaches down the spinal canal
-
-
-@dataclass(frozen=True)
-class Places:
-    """Tissue and distances of a head, cropped to its brain, 1 mm.
-
-    Parameters
-    ----------
-    labels : ndarray of uint16, shape (X, Y, Z)
-        Label map.
-    white, cortex : ndarray of bool, shape (X, Y, Z)
-        Cerebral white matter and cortex.
-    to_ventricles, to_cortex : ndarray of float32, shape (X, Y, Z)
-        Distance in mm to the lateral ventricles and to the cortex.
-    """
-
-    labels: NDArray[np.uint16]
-    white: Mask
-    cortex: Mask
-    to_ventricles: Field
-    to_cortex: Field
-
-    @classmethod
-    def of(cls, labels: NDArray[np.uint16]) -> Places:
-        """Measure a label map.
-
-        Parameters
-        ----------
-        labels : ndarray of uint16, shape (X, Y, Z)
-            Label map, cropped to the brain.
-
-        Returns
-        -------
-        places : Places
-            Distances are computed at 2 mm.
-        """
-        return cls(
-            labels,
-            _WHITE[labels] > 0,
-            _CORTEX[labels] > 0,
-            _distance(_VENTRICLES[labels] > 0),
-            _distance(_CORTEX[labels] > 0),
-        )
-
-    @classmethod
-    def of_head(cls, labels: NDArray[np.uint16], *, margin: int = 12) -> Places:
-        """Crop a head to its brain and measure it.
-
-        Parameters
-        ----------
-        labels : ndarray of uint16, shape (X, Y, Z)
-            Label map of a whole head, 1 mm, RAS+.
-        margin : int
-            Voxels around the brain that stay.
-
-        Returns
-        -------
-        places : Places
-            60 MB for an adult.
-        """
-        box = ndimage.find_objects(_BRAIN[labels])[0]
-        return cls.of(labels[tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)])
-
-
-def _distance(mask: Mask) -> Field:
-    coarse = ndimage.distance_transform_edt(~mask[::2, ::2, ::2]).astype(np.float32) * 2
-    return stretch(coarse, mask.shape) - 1.0
+_BRIDGED = 30  # voxels of a lesion from which on a gap to the ventricle is closed
 
 
 @dataclass(frozen=True)
@@ -150,13 +78,13 @@ class LesionShapes:
         Returns
         -------
         lesions : ndarray of bool, shape (X, Y, Z)
-            Kept out of CSF and, mostly, of the cortex; gaps between a lesion and
-            the ventricle that it touched are bridged.
+            Kept out of CSF and, mostly, of the cortex; gaps between a lesion that is not
+            small and the ventricle that it touched are bridged.
         """
         mask = self.masks[int(rng.integers(len(self.masks)))]
         if rng.random() < 0.5:
             mask = mask[::-1]
-        inside = np.argwhere(_BRAIN[places.labels[::3, ::3, ::3]] > 0)
+        inside = np.argwhere(BRAIN_TABLE[places.labels[::3, ::3, ::3]] > 0)
         low, high = inside.min(0) * 3, inside.max(0) * 3
         index = []
         for axis in range(3):
@@ -168,7 +96,9 @@ class LesionShapes:
             )
         lesions = mask[np.ix_(*index)]
         near = places.to_ventricles < 5
-        lesions = lesions | (ndimage.binary_dilation(lesions & near, iterations=3) & near)
+        wide = cc3d.dust(lesions & near, threshold=_BRIDGED, connectivity=26)
+        reach = int(rng.integers(1, 3))
+        lesions = lesions | (ndimage.binary_dilation(wide, iterations=reach) & near)
         allowed = _NOT_CORTEX if rng.random() < 0.6 else _TISSUE
         return np.asarray(lesions & (allowed[places.labels] > 0))
 
@@ -262,6 +192,27 @@ def demyelination(rng: Rng, places: Places) -> Mask:
             lesions |= rough(rng, blobs(rng, shape, where, count, radii, 1), 0.22, 5)
     allowed = _TISSUE if rng.random() < 0.4 else _NOT_CORTEX
     return np.asarray(lesions & (allowed[places.labels] > 0))
+
+
+def punctate(rng: Rng, places: Places) -> Mask:
+    """Return many small round lesions anywhere in white matter.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    places : Places
+        The head.
+
+    Returns
+    -------
+    lesions : ndarray of bool, shape (X, Y, Z)
+        5 to 60 of some 5 to 70 mm^3.
+    """
+    count = int(np.exp(rng.uniform(*np.log((5, 60)))))
+    where = places.white & (places.to_cortex > 0.5)
+    dots = blobs(rng, places.labels.shape, where, count, (1.2, 2.6), 1)
+    return np.asarray((dots > 0.5) & places.white)
 
 
 def tumour(rng: Rng, places: Places) -> tuple[Mask, Mask]:

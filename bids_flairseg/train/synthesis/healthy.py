@@ -1,0 +1,135 @@
+"""What is bright in FLAIRs of healthy brains, and no lesion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.contrast import blobs
+from bids_flairseg.train.synthesis.places import BRAIN_TABLE
+from bids_flairseg.train.synthesis.space import Rng, smooth_field
+
+_VOXEL_MM = 1.0
+
+
+def add_normal_brightness(
+    rng: Rng,
+    image: NDArray[np.float32],
+    labels: NDArray[np.uint16],
+    to_ventricles: NDArray[np.float32],
+) -> None:
+    """Brighten what is bright in healthy brains: rims, plexus, flow, cortex.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    image : ndarray of float32, shape (X, Y, Z)
+        Signal; changed.
+    labels : ndarray of uint16, shape (X, Y, Z)
+        Label map.
+    to_ventricles : ndarray of float32, shape (X, Y, Z)
+        Distance in mm to the lateral ventricles.
+    """
+    shape = image.shape
+    white = np.isin(labels, (2, 41, 25, 57))
+    wobble = smooth_field(rng, shape, rng.uniform(10, 30), _VOXEL_MM)
+    if rng.random() < 0.7:  # ependymal rim, thin
+        rim = np.clip(rng.uniform(1.0, 2.6) - np.abs(to_ventricles - 0.5), 0, 1) * (wobble > -0.5)
+        image += rng.uniform(0.02, 0.22) * rim * (white | np.isin(labels, lb.VENTRICLES))
+    if rng.random() < 0.6:  # terminal zones and dirty white matter, wide and faint
+        image += (
+            rng.uniform(0, 0.12)
+            * np.exp(-np.maximum(to_ventricles, 0) / rng.uniform(4, 12))
+            * white
+        )
+    if rng.random() < 0.5:  # cortex that is brighter in places (insula, cingulum)
+        cortex = np.isin(labels, (*lb.CORTEX, 17, 53, 18, 54))
+        image += rng.uniform(0, 0.22) * np.clip(wobble, 0, 2) * cortex
+    ventricles = np.isin(labels, (4, 43))
+    if rng.random() < 0.75:  # choroid plexus
+        plexus = blobs(rng, shape, ventricles, int(rng.integers(1, 9)), (1.5, 6), _VOXEL_MM)
+        image += plexus * ventricles * (rng.uniform(0.6, 1.7) - image)
+    if rng.random() < 0.6:  # septum and fornix, thin between the lateral ventricles
+        wide = int(rng.integers(1, 3))
+        sheet = ndimage.binary_dilation(labels == 4, iterations=wide) & ndimage.binary_dilation(
+            labels == 43, iterations=wide
+        )
+        sheet = ndimage.gaussian_filter(sheet.astype(np.float32), 0.6, truncate=2.5)
+        image += np.minimum(sheet * 1.5, 1) * (rng.uniform(0.8, 1.7) - image)
+    fluid = np.isin(labels, (*lb.CSF, 14, 15))
+    if rng.random() < 0.4:  # pulsation defeats the nulling of CSF
+        flow = blobs(rng, shape, fluid, int(rng.integers(1, 6)), (2, 9), _VOXEL_MM)
+        image += flow * fluid * (rng.uniform(0.5, 1.6) - image)
+    if rng.random() < 0.5:  # vessels
+        dots = blobs(rng, shape, fluid, int(rng.integers(5, 60)), (0.7, 1.6), _VOXEL_MM)
+        image += dots * (rng.uniform(0.2, 1.8) - image)
+
+
+def add_sinuses(
+    rng: Rng,
+    image: NDArray[np.float32],
+    labels: NDArray[np.uint16],
+    to_surface: NDArray[np.float32],
+) -> None:
+    """Let slow flow in sinuses, and thick dura, be bright in some heads.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    image : ndarray of float32, shape (X, Y, Z)
+        Signal; changed.
+    labels : ndarray of uint16, shape (X, Y, Z)
+        Label map.
+    to_surface : ndarray of float32, shape (X, Y, Z)
+        Distance in mm to the surface of the brain, negative inside.
+    """
+    if rng.random() < 0.35:
+        field = smooth_field(rng, image.shape, rng.uniform(8, 16), _VOXEL_MM)
+        spots = np.clip((field - rng.uniform(1.2, 2.2)) / 0.35, 0, 1)
+        spots *= (to_surface > -1) & (to_surface < 7) & (BRAIN_TABLE[labels] == 0)
+        image += spots * (rng.uniform(0.8, 2.2) - image)
+
+
+def add_caps(
+    rng: Rng,
+    image: NDArray[np.float32],
+    labels: NDArray[np.uint16],
+    where: NDArray[np.float32],
+    points: NDArray[np.float32],
+) -> None:
+    """Brighten the white matter at the tips of the ventricles, and the fornices' commissure.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    image : ndarray of float32, shape (X, Y, Z)
+        Signal; changed.
+    labels : ndarray of uint16, shape (X, Y, Z)
+        Label map.
+    where : ndarray of float32, shape (3, X, Y, Z)
+        Where each voxel lies in the label map that the landmarks are of.
+    points : ndarray of float32, shape (5, 3)
+        See ``places.landmarks``.
+    """
+
+    def near(point: NDArray[np.float32], reach_mm: Sequence[float]) -> NDArray[np.float32]:
+        squares = sum(((where[i] - point[i]) / reach_mm[i]) ** 2 for i in range(3))
+        return np.asarray(np.exp(-0.5 * squares), np.float32)
+
+    white = np.isin(labels, lb.WHITE)
+    for end in (0, 1):
+        if rng.random() < 0.5:
+            level, reach = rng.uniform(0.05, 0.3), [rng.uniform(3, 7)] * 3
+            for side in (0, 2):
+                image += level * rng.uniform(0.7, 1.3) * near(points[side + end], reach) * white
+    if rng.random() < 0.4:
+        between = np.clip(near(points[4], (8.0, 2.5, 3.0)) * 1.5, 0, 1)
+        between *= white | np.isin(labels, lb.SEPTUM)
+        image += between * np.maximum(rng.uniform(0.9, 1.6) - image, 0)
