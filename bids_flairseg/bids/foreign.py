@@ -12,6 +12,7 @@ from typing import Any
 from bids_flairseg.bids.masks import Mask
 from bids_flairseg.bids.names import natural_key
 from bids_flairseg.errors import MissingInputError, UsageError
+from bids_flairseg.storage import TEMPORARY_PREFIX
 
 _ENTITY = re.compile(r"(?:^|[/_])(sub|ses|acq|run|rec|dir|ce|echo|chunk)-([a-zA-Z0-9+]+)")
 _KEYS = {"pattern", "labels", "threshold", "kind"}
@@ -154,7 +155,7 @@ def find_foreign(
         raise MissingInputError(
             f"{folder}: expected a folder with masks, but there is none. Check -d NAME=PATH."
         )
-    files = [path for path in folder.rglob("*.nii*") if path.name.endswith((".nii", ".nii.gz"))]
+    files = [path for path in folder.rglob("*.nii*") if _is_image(path.relative_to(folder))]
     wanted = set(participants)
     for candidate in (pattern,) if pattern else _candidates(f"{name} {folder.name}"):
         masks = [
@@ -165,6 +166,12 @@ def find_foreign(
         if masks:
             return sorted(masks, key=lambda mask: natural_key(str(mask.path))), candidate
     return [], None
+
+
+def _is_image(path: Path) -> bool:
+    """Tell whether a file is an image by its name, and none that flairseg is still writing."""
+    hidden = any(part.startswith(TEMPORARY_PREFIX) for part in path.parts)
+    return path.name.endswith((".nii", ".nii.gz")) and not hidden
 
 
 def _candidates(names: str) -> list[Pattern]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from bids_flairseg.bids.masks import Mask, find_references, match_masks
+from bids_flairseg.bids.metadata import read_json
 from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.bids.scans import Scan, list_participants
 from bids_flairseg.bids.tables import read_participants
@@ -163,7 +162,7 @@ def _match(
 
 def _made_by_flairseg(folder: Path) -> bool:
     """Tell whether a dataset says that flairseg has made it."""
-    generators = _read_json(folder / "dataset_description.json").get("GeneratedBy")
+    generators = read_json(folder / "dataset_description.json").get("GeneratedBy")
     return isinstance(generators, list) and any(
         isinstance(each, dict) and str(each.get("Name")).lower() == _GENERATOR
         for each in generators
@@ -172,20 +171,11 @@ def _made_by_flairseg(folder: Path) -> bool:
 
 def _is_prediction(mask: Mask, *, ours: bool) -> bool:
     """Tell whether a network has drawn a mask, by its sidecar and, without one, its dataset."""
-    stem = mask.path.name.removesuffix(".gz").removesuffix(".nii")
-    sidecar = _read_json(mask.path.with_name(f"{stem}.json"))
+    sidecar = read_json(mask.sidecar)
     if sidecar.get("Manual") is True:
         return False
     model = sidecar.get("Model")
     return ours or (isinstance(model, dict) and "SHA256" in model)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _tell_predictions(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-from bids_flairseg.bids.names import natural_key, parse_name
+from bids_flairseg.bids.metadata import read_json
+from bids_flairseg.bids.names import BidsName, format_stem, natural_key, parse_name
 from bids_flairseg.errors import MissingInputError
 
 #: Labels that name lesions, in lower case.
 LESION_LABELS = frozenset({"l", "lesion"})
+#: Fields of a sidecar that name the images from which a mask was made, or whose space it has.
+_ORIGINS = ("Sources", "RawSources", "SpatialReference")
 _MASK_KEYS = frozenset({"space", "res", "den", "label", "desc"})
 
 
@@ -38,6 +42,12 @@ class Mask:
     labels: tuple[int, ...] = ()
     threshold: float | None = None
 
+    @property
+    def sidecar(self) -> Path:
+        """The JSON file that may lie beside it."""
+        stem = self.path.name.removesuffix(".gz").removesuffix(".nii")
+        return self.path.with_name(f"{stem}.json")
+
 
 def find_brain_masks(folder: Path, participants: Iterable[str]) -> list[Mask]:
     """Find ``*_desc-brain_mask.nii[.gz]`` that lie on the grid of an original image.
@@ -64,6 +74,66 @@ def find_brain_masks(folder: Path, participants: Iterable[str]) -> list[Mask]:
         for mask, label in _find_masks(folder, participants)
         if mask.rater == "brain" and label is None
     ]
+
+
+def fit_brain_masks(
+    folder: Path, scans: Iterable[Mapping[str, str]], flairs: Iterable[BidsName]
+) -> dict[str, Mask]:
+    """Find the brain masks that belong to some scans, by their names.
+
+    Parameters
+    ----------
+    folder : Path
+        As for `find_brain_masks`.
+    scans : iterable of mapping
+        Entities of the scans to work on.
+    flairs : iterable of BidsName
+        All FLAIRs of their participants: what is not worked on has its masks, too.
+
+    Returns
+    -------
+    dict of str to Mask
+        By the name of the scan.
+
+    Raises
+    ------
+    MissingInputError
+        The folder is not there.
+    """
+    others: dict[str, list[Mapping[str, str]]] = {}
+    for name in flairs:
+        others.setdefault(name.entities["sub"], []).append(name.entities)
+    fitting = {}
+    for participant, group in groupby(scans, key=lambda entities: entities["sub"]):
+        masks = find_brain_masks(folder, [participant])
+        for entities in group:
+            found = match_masks(entities, masks, others[participant])
+            if found:
+                fitting[format_stem(entities)] = found[0]
+    return fitting
+
+
+def lies_on_flair(mask: Mask) -> bool:
+    """Tell whether a mask was made on a FLAIR; one that names no image is taken at its word.
+
+    Parameters
+    ----------
+    mask : Mask
+        Of a tool that may work on other images, as fMRIPrep does on the T1w.
+
+    Returns
+    -------
+    bool
+        False if its sidecar names images, and no FLAIR among them.
+    """
+    content = read_json(mask.sidecar)
+    images = [
+        name
+        for value in map(content.get, _ORIGINS)
+        for name in (value if isinstance(value, list) else [value])
+        if isinstance(name, str) and name.endswith((".nii", ".nii.gz", ".mgz"))
+    ]
+    return not images or any(name.endswith(("_FLAIR.nii", "_FLAIR.nii.gz")) for name in images)
 
 
 def find_references(folder: Path, participants: Iterable[str]) -> list[Mask]:

@@ -80,6 +80,14 @@ class SidecarReader:
         return self._listed[folder]
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty if the file is not there, or holds something else."""
+    try:
+        return _read_object(path)
+    except (OSError, ValueError):
+        return {}
+
+
 def _read_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that must hold an object.
 

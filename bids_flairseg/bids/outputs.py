@@ -169,8 +169,10 @@ def find_results(output_dir: Path, participants: Iterable[str] = ()) -> list[Sca
     suffix = load_spec().outputs["stats"].suffix
     added = load_spec().outputs["stats"].entities
     folders = [f"sub-{label}" for label in participants] or ["sub-*"]
+    # Never deeper: results that are being written lie in hidden folders beside these.
+    places = [f"{folder}/{inner}" for folder in folders for inner in ("anat", "ses-*/anat")]
     found = []
-    for path in (p for f in folders for p in output_dir.glob(f"{f}/**/anat/*_{suffix}.tsv")):
+    for path in (p for place in places for p in output_dir.glob(f"{place}/*_{suffix}.tsv")):
         name = parse_name(path.name)
         if name is None or not added.items() <= name.entities.items():
             continue
@@ -186,9 +188,20 @@ def _voxel_size(folder: Path, entities: Mapping[str, str]) -> float:
     output = load_spec().outputs["preprocessed"]
     added = {key: text.format(resolution="*") for key, text in output.entities.items()}
     pattern = f"{format_stem({**entities, **added})}_{output.suffix}{output.extension}"
-    files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
-    found = re.search(r"_res-(\d+)(?:p(\d+))?mm_", files[-1].name) if files else None
+    times = {path: modified_ns(path) for path in folder.glob(pattern)}
+    newest = max(times, key=lambda path: times[path], default=None)
+    if newest is None or not times[newest]:
+        return 1.0
+    found = re.search(r"_res-(\d+)(?:p(\d+))?mm_", newest.name)
     return float(f"{found[1]}.{found[2] or 0}") if found else 1.0
+
+
+def modified_ns(path: Path) -> int:
+    """Tell when a file was written, in ns since the epoch; 0 if it is not there, or gone."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def write_table(paths: ScanPaths, kind: str, rows: Iterable[Mapping[str, object]]) -> Path:

@@ -6,12 +6,11 @@ import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from bids_flairseg.bids.filters import FlairFilter, read_filter
-from bids_flairseg.bids.masks import find_brain_masks, match_masks
+from bids_flairseg.bids.masks import Mask, fit_brain_masks, lies_on_flair
 from bids_flairseg.bids.metadata import SidecarReader
 from bids_flairseg.bids.names import (
     BidsName,
@@ -116,7 +115,7 @@ def find_scans(dataset: DatasetConfig) -> list[Scan]:
     _log_without_scan(wanted, flairs, kept)
     if not kept:
         raise NothingToDoError(_nothing_left(dataset, present, flairs))
-    return _attach_masks(_read_scans(dataset.bids_dir, kept), dataset.derivatives)
+    return _attach_masks(_read_scans(dataset.bids_dir, kept), dataset.derivatives, flairs)
 
 
 def _check_names(derivatives: Mapping[str, Path]) -> None:
@@ -300,14 +299,18 @@ def _read_scans(root: Path, flairs: Mapping[Path, BidsName]) -> list[Scan]:
     return scans
 
 
-def _attach_masks(scans: Sequence[Scan], derivatives: Mapping[str, Path]) -> list[Scan]:
+def _attach_masks(
+    scans: Sequence[Scan], derivatives: Mapping[str, Path], flairs: Mapping[Path, BidsName]
+) -> list[Scan]:
     """Give each scan the brain mask that the user supplied for it; the first derivative wins."""
     attached = list(scans)
     for name, folder in derivatives.items():
-        masks = _fit_masks(scans, folder)
-        _log_masks(name, folder, masks, attached)
+        found = fit_brain_masks(folder, [scan.entities for scan in scans], flairs.values())
+        masks = {scan: mask for scan, mask in found.items() if lies_on_flair(mask)}
+        _log_masks(name, folder, found, attached)
+        _log_elsewhere(name, [found[scan].path for scan in found if scan not in masks])
         attached = [
-            replace(scan, brain_mask=masks[scan.name], brain_mask_source=name)
+            replace(scan, brain_mask=masks[scan.name].path, brain_mask_source=name)
             if scan.name in masks and scan.brain_mask is None
             else scan
             for scan in attached
@@ -319,21 +322,7 @@ def _attach_masks(scans: Sequence[Scan], derivatives: Mapping[str, Path]) -> lis
     return attached
 
 
-def _fit_masks(scans: Sequence[Scan], folder: Path) -> dict[str, Path]:
-    """Find the brain masks of one derivative, by the names of the scans that they belong to."""
-    fitting = {}
-    for participant, group in groupby(scans, key=lambda scan: scan.participant):
-        own = list(group)
-        masks = find_brain_masks(folder, [participant])
-        others = [scan.entities for scan in own]
-        for scan in own:
-            found = match_masks(scan.entities, masks, others)
-            if found:
-                fitting[scan.name] = found[0].path
-    return fitting
-
-
-def _log_masks(name: str, folder: Path, masks: Mapping[str, Path], scans: Sequence[Scan]) -> None:
+def _log_masks(name: str, folder: Path, masks: Mapping[str, Mask], scans: Sequence[Scan]) -> None:
     """Say what one derivative gave, and name the scans that had a brain mask before."""
     if not masks:
         LOGGER.warning(
@@ -348,3 +337,14 @@ def _log_masks(name: str, folder: Path, masks: Mapping[str, Path], scans: Sequen
     if twice:
         names = enumerate_some(twice, 20)
         LOGGER.warning("-d %s: not used for %s, an earlier derivative has theirs", name, names)
+
+
+def _log_elsewhere(name: str, paths: Sequence[Path]) -> None:
+    """Name the masks of one derivative that were made on other images, as on the T1w."""
+    if paths:
+        LOGGER.warning(
+            "-d %s: not used, made on other images than the FLAIR (by their JSON files): %s. "
+            "Resample them to the FLAIR into a folder of their own, and give that.",
+            name,
+            enumerate_some(map(str, paths)),
+        )

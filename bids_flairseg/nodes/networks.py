@@ -82,7 +82,7 @@ class FindBrain(_NetworkStep):
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Do the step, see `Step.work`."""
         from bids_flairseg.model.predict import predict
-        from bids_flairseg.preprocess.image import load_flair
+        from bids_flairseg.preprocess.mask import load_brain_mask
         from bids_flairseg.preprocess.quality import quality_hints
         from bids_flairseg.preprocess.skull import find_brain
 
@@ -95,7 +95,7 @@ class FindBrain(_NetworkStep):
             )  # fmt: skip
 
         image = load(self.inputs.image)
-        given = load_flair(Path(self.inputs.supplied)) if self.inputs.supplied else None
+        given = load_brain_mask(Path(self.inputs.supplied)) if self.inputs.supplied else None
         supplied, notes = (given.image, given.warnings) if given else (None, ())
         multiple = network.config.architecture.multiple
         brain = find_brain(image, classify, supplied=supplied, multiple=multiple)

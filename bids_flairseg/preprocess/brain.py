@@ -344,7 +344,7 @@ def stripped_mask(image: Nifti1Image) -> Nifti1Image:
 
 def _corner_value(data: NDArray[np.float32]) -> float:
     """Return the commonest value of the eight corners."""
-    x, y, z = data.shape
-    corners = data[:: x - 1, :: y - 1, :: z - 1]  # (2, 2, 2)
+    ends = tuple(slice(None, None, max(edge - 1, 1)) for edge in data.shape)
+    corners = data[ends]  # (2, 2, 2); one voxel along an axis that has but one
     values, counts = np.unique(corners, return_counts=True)
     return float(values[np.argmax(counts)])

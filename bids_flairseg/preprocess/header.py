@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError
@@ -104,6 +105,7 @@ def read_layout(block: bytes, path: Path) -> Layout:
         If this is no NIfTI image, or not one of a head in three dimensions.
     """
     header = parse_header(block, path)
+    _mend_qfac(header)
     dtype = _checked_type(header, path)
     warnings = [*_check_shape(header, path), *_check_voxel_size(header, path)]
     affine, more = _checked_affine(header, path)
@@ -174,6 +176,12 @@ def _too_large(path: Path, shape: tuple[int, ...]) -> InputError:
         f"{path}: expected at most {MAX_VOXELS} voxels, the header promises "
         f"{' x '.join(map(str, shape))}. {RECONVERT}"
     )
+
+
+def _mend_qfac(header: Nifti1Header) -> None:
+    """Take the sign of the third axis, pixdim[0], for 1 where it is 0 (NIfTI-1) or senseless."""
+    if header["pixdim"][0] not in (1, -1):
+        header["pixdim"][0] = 1
 
 
 def _checked_type(header: Nifti1Header, path: Path) -> np.dtype[np.generic]:
@@ -264,7 +272,7 @@ def _qform(header: Nifti1Header) -> NDArray[np.float64] | None:
     """Return the affine of the quaternion, None if it is no rotation."""
     try:
         affine = header.get_qform()
-    except ValueError:
+    except (ValueError, HeaderDataError):
         return None
     return np.asarray(affine, dtype=np.float64) if np.isfinite(affine).all() else None
 

@@ -26,6 +26,7 @@ MAX_TRAILING_BYTES = 2**26
 """How far a file is read beyond its voxels, to reach the checksum of the gzip."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_NO_GZIP = "Not a gzipped file"  # Python's words for what begins in another way
 _MAX_DEFLATE = 1032  # bytes from one compressed byte (zlib's technical notes)
 _CHUNK_BYTES = 2**23
 
@@ -48,10 +49,7 @@ class CheckedImage:
 
 
 def load_flair(path: Path) -> CheckedImage:
-    """Read an image and check all that can be wrong with a file.
-
-    The header is checked before memory is taken, and no more is read than it
-    promises, so that neither a wrong header nor a gzip bomb fills the memory.
+    """Read a FLAIR and check all that can be wrong with its file and its voxels.
 
     Parameters
     ----------
@@ -72,14 +70,44 @@ def load_flair(path: Path) -> CheckedImage:
     StorageError
         If the disk fails.
     """
+    loaded = load_image(path)
+    data = np.asarray(loaded.image.dataobj)  # no copy
+    repaired = _repair(data, path)
+    _check_contents(data, path)
+    return CheckedImage(loaded.image, (*loaded.warnings, *repaired))
+
+
+def load_image(path: Path) -> CheckedImage:
+    """Read an image and check its file, whatever its voxels hold.
+
+    The header is checked before memory is taken, and no more is read than it
+    promises, so that neither a wrong header nor a gzip bomb fills the memory.
+
+    Parameters
+    ----------
+    path : Path
+        A file as for :func:`load_flair`.
+
+    Returns
+    -------
+    loaded : CheckedImage
+        The image, in which voxels may be NaN or infinite, and what is unusual about its file.
+
+    Raises
+    ------
+    InputError
+        If the file is no 3D image.
+    MissingInputError
+        If it is not there or may not be read.
+    StorageError
+        If the disk fails.
+    """
     with _opened(path) as (stream, capacity):
         layout = _layout(stream, capacity, path)
         data = _voxels(stream, layout, path)
         rest = _finish(stream)
-    repaired = _repair(data, path)
-    _check_contents(data, path)
     image = Nifti1Image(data, layout.affine, _float_header(layout))
-    return CheckedImage(image, (*layout.warnings, *rest, *repaired))
+    return CheckedImage(image, (*layout.warnings, *rest))
 
 
 def load_grid(path: Path) -> Nifti1Image:
@@ -204,8 +232,13 @@ def _voxels(stream: BufferedIOBase, layout: Layout, path: Path) -> NDArray[np.fl
 def _finish(stream: BufferedIOBase) -> tuple[str, ...]:
     """Read to the end, where the gzip's checksum is; warn if there is more than voxels."""
     rest = 0
-    while rest < MAX_TRAILING_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
-        rest += len(chunk)
+    try:
+        while rest < MAX_TRAILING_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
+            rest += len(chunk)
+    except gzip.BadGzipFile as error:
+        if not str(error).startswith(_NO_GZIP):  # a wrong checksum, then
+            raise
+        return ("The file holds bytes beyond its gzip data; they are not read.",)
     if not rest:
         return ()
     amount = f"{rest}" if rest < MAX_TRAILING_BYTES else f"over {rest}"

@@ -1,4 +1,4 @@
-"""Lesion masks from their files: read with care, on the grid of their image or brought to it."""
+"""Masks from their files: read with care, on the grid of their image or brought to it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError
 from bids_flairseg.preprocess.grid import new_image, restore, voxel_sizes
+from bids_flairseg.preprocess.image import CheckedImage, load_image
 
 # Corners of two equal grids may lie this share of a voxel's shortest edge apart.
 _TOLERANCE = 0.1
@@ -41,6 +42,29 @@ _ADVICE = "Resample the mask to the FLAIR with the tool that made it, or repair 
 
 class GridError(InputError):
     """A mask does not lie on the grid of its image."""
+
+
+def load_brain_mask(path: Path) -> CheckedImage:
+    """Read a brain mask; the brain may fill it, and what is no number lies outside.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI file.
+
+    Returns
+    -------
+    CheckedImage
+        uint8, 1 where the file has more than 0, and what is unusual about the file.
+
+    Raises
+    ------
+    InputError, MissingInputError, StorageError
+        See `load_image`.
+    """
+    loaded = load_image(path)
+    inside = np.asarray(loaded.image.dataobj) > 0  # which NaN is not
+    return CheckedImage(new_image(inside, np.asarray(loaded.image.affine)), loaded.warnings)
 
 
 def open_mask(path: Path) -> nib.Nifti1Image:

@@ -94,7 +94,7 @@ def segment_fold(
         for folder in (output_dir, log_dir(output_dir)):
             remove_stale(folder, before=started)
         rows = open_rows(scans, plan, locks)
-        pages = Pages(output_dir, scans, str(record.content["run"]["command"]))
+        pages = Pages(output_dir, rows, str(record.content["run"]["command"]))
         work(plan, rows, pages, executor=executor, crew=crew, console=console)
     pages.complete(find_crash_files(output_dir, scans, since=started))
     for _, row in rows:

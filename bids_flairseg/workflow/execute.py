@@ -15,11 +15,11 @@ from bids_flairseg.bids.outputs import ScanPaths
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.config import RunConfig
 from bids_flairseg.errors import FlairsegError, UsageError
-from bids_flairseg.nodes.derivatives import read_fingerprint
 from bids_flairseg.nodes.step import describe
 from bids_flairseg.workflow.crew import Crew
 from bids_flairseg.workflow.plugin import CrewPlugin
 from bids_flairseg.workflow.progress import Board, Status
+from bids_flairseg.workflow.resume import is_done
 from bids_flairseg.workflow.scan import Plan, init_flairseg_wf, node_name
 from bids_flairseg.workflow.settings import memory_gb, read_plugin_file
 
@@ -177,10 +177,15 @@ def _note_end(board: Board, error: Exception) -> None:
 
 
 def _note_results(plan: Plan, scans: Sequence[Scan], board: Board) -> None:
-    """Find out about scans of which the plugin told nothing: some submit and call never back."""
+    """Find out about scans of which the plugin told nothing: some submit and call never back.
+
+    What an earlier run has left counts for nothing here: it was made with other options, or is
+    to be made again.
+    """
     for scan in scans:
         row = board.rows[node_name(scan.name)]
         if row.status in (Status.DONE, Status.FAILED):
             continue
         paths = ScanPaths(plan.config.dataset.output_dir, scan, plan.settings.voxel_size_mm)
-        row.status = Status.DONE if read_fingerprint(paths) else Status.WAITING
+        made = not plan.config.overwrite and is_done(paths, settings=plan.settings_digest)
+        row.status = Status.DONE if made else Status.WAITING

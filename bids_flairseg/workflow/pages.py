@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bids_flairseg.bids.names import natural_key
-from bids_flairseg.bids.outputs import ScanPaths, find_results, log_dir, report_path
+from bids_flairseg.bids.outputs import (
+    ScanPaths,
+    find_results,
+    log_dir,
+    modified_ns,
+    report_path,
+)
 from bids_flairseg.bids.scans import Scan
 from bids_flairseg.nodes.derivatives import read_report
 from bids_flairseg.reports.participant import write_participant_report
@@ -25,15 +31,15 @@ class Pages:
     ----------
     output_dir : Path
         Root of the outputs.
-    scans : sequence of Scan
-        All of this run.
+    rows : sequence of (Scan, Row)
+        All of this run. The pages of participants that another run works on are left to that.
     command : str
         The command line.
     """
 
-    def __init__(self, output_dir: Path, scans: Sequence[Scan], command: str) -> None:
+    def __init__(self, output_dir: Path, rows: Sequence[tuple[Scan, Row]], command: str) -> None:
         self._output_dir = output_dir
-        self._scans = {scan.name: scan for scan in scans}
+        self._scans = {scan.name: scan for scan, row in rows if row.status is not Status.ELSEWHERE}
         self._command = command
         self._failed: dict[str, Row] = {}
 
@@ -99,10 +105,9 @@ class Pages:
 
     def _is_outdated(self, participant: str) -> bool:
         """Tell whether a page is missing or older than a result that it should show."""
-        page = report_path(self._output_dir, participant)
-        written = page.stat().st_mtime_ns if page.exists() else 0
+        written = modified_ns(report_path(self._output_dir, participant))
         results = find_results(self._output_dir, [participant])
-        return any(paths.stats.stat().st_mtime_ns > written for paths in results)
+        return any(modified_ns(paths.stats) > written for paths in results)
 
     def _failure(self, row: Row, crash_file: str | None) -> ScanReport:
         scan = self._scans[row.scan]

@@ -71,7 +71,7 @@ def run_participants(config: RunConfig, record: Record, console: Console | None 
             for folder in (output_dir, log_dir(output_dir)):
                 remove_stale(folder, before=started)
             rows = open_rows(scans, plan, locks)
-            pages = Pages(output_dir, scans, record.content["run"]["command"])
+            pages = Pages(output_dir, rows, record.content["run"]["command"])
             _announce(rows, config)
             work(plan, rows, pages, executor=executor, crew=crew, console=console)
             if config.clean_workdir:

@@ -92,3 +92,10 @@ def test_a_mapping_that_makes_no_sense_is_refused(tmp_path: Path, text: str, sai
     file.write_text(text)
     with pytest.raises(UsageError, match=said):
         read_mapping(file)
+
+
+def test_masks_that_flairseg_is_still_writing_are_left_out(tmp_path: Path) -> None:
+    name = "sub-01/anat/sub-01_FLAIR_wmh.nii.gz"
+    fill(tmp_path, (name, f"sub-01/.flairseg-0123456789ab/{name}"))
+    found, _ = find_foreign(tmp_path, [])
+    assert [mask.path for mask in found] == [tmp_path / name]

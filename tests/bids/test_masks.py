@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
-from bids_flairseg.bids.masks import Mask, find_brain_masks, find_references, match_masks
+from bids_flairseg.bids.masks import (
+    Mask,
+    find_brain_masks,
+    find_references,
+    lies_on_flair,
+    match_masks,
+)
+from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
+from bids_flairseg.bids.scans import Scan
+from bids_flairseg.bids.sidecars import BRAIN_MASK_METHODS, Processing, build_sidecars
 from bids_flairseg.errors import MissingInputError
+from tests.conftest import write_json
 
 
 def tree(root: Path, *files: str) -> Path:
@@ -47,6 +59,41 @@ def test_references_of_several_raters_are_told_apart(tmp_path: Path) -> None:
         "sub-01/anat/sub-01_desc-brain_mask.nii.gz",
     )
     assert {mask.rater for mask in find_references(folder, ["01"])} == {None, "anna", "ben"}
+
+
+T1W, FLAIR = ("bids:raw:sub-01/anat/sub-01_T1w.nii.gz", "bids:raw:sub-01/anat/sub-01_FLAIR.nii")
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "taken"),
+    [
+        ("", True),
+        ("{broken", True),
+        ('{"Type": "Brain", "SpatialReference": "orig"}', True),
+        (json.dumps({"Sources": [T1W]}), False),
+        (json.dumps({"RawSources": T1W}), False),
+        (json.dumps({"SpatialReference": T1W}), False),
+        (json.dumps({"Sources": [T1W, FLAIR]}), True),
+        (json.dumps({"Sources": [T1W], "SpatialReference": f"{FLAIR}.gz"}), True),
+    ],
+)
+def test_a_mask_lies_on_the_flair_unless_its_sidecar_names_other_images(
+    tmp_path: Path, sidecar: str, taken: bool
+) -> None:
+    mask = Mask(tmp_path / "sub-01_desc-brain_mask.nii.gz", {"sub": "01"})
+    if sidecar:
+        (tmp_path / "sub-01_desc-brain_mask.json").write_text(sidecar)
+    assert lies_on_flair(mask) is taken
+
+
+@pytest.mark.parametrize("method", BRAIN_MASK_METHODS)
+def test_the_masks_of_flairseg_lie_on_the_flair(tmp_path: Path, scan: Scan, method: str) -> None:
+    supplied = Path("/masks/sub-01/anat/sub-01_desc-brain_mask.nii.gz")
+    scan = dataclasses.replace(scan, brain_mask=supplied, brain_mask_source="masks")
+    paths = ScanPaths(tmp_path, scan)
+    sidecars = build_sidecars(paths, Processing("m", "0", "a", "0", 0.5, 0.01, brain_mask=method))
+    write_json(sidecar_path(paths.brain_mask), sidecars[sidecar_path(paths.brain_mask)])
+    assert lies_on_flair(Mask(paths.brain_mask, scan.entities))
 
 
 def test_a_missing_folder_is_missing_input(tmp_path: Path) -> None:

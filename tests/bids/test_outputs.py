@@ -142,3 +142,20 @@ def test_finished_scans_are_found_again(tmp_path: Path, scan: Scan) -> None:
     assert found[0].files() == ScanPaths(tmp_path, scan).files()
     assert [paths.scan.participant for paths in find_results(tmp_path, ["02", "03"])] == ["02"]
     assert find_results(tmp_path / "none") == []
+
+
+def test_results_that_are_being_written_are_not_found(tmp_path: Path, scan: Scan) -> None:
+    for item in (scan, replace(scan, entities={"sub": "02"})):
+        fill(ScanPaths(tmp_path / f"sub-{item.participant}" / ".flairseg-0123456789ab", item))
+    assert find_results(tmp_path) == find_results(tmp_path, ["01", "02"]) == []
+    fill(ScanPaths(tmp_path, scan))
+    assert [paths.stats for paths in find_results(tmp_path)] == [ScanPaths(tmp_path, scan).stats]
+
+
+def test_an_image_that_has_gone_says_nothing_of_its_voxels(tmp_path: Path, scan: Scan) -> None:
+    gone, there = (ScanPaths(tmp_path, scan, voxel_size_mm=edge) for edge in (0.75, 2.0))
+    fill(there)
+    gone.preprocessed.symlink_to("taken away")
+    assert [paths.voxel_size_mm for paths in find_results(tmp_path)] == [2.0]
+    there.preprocessed.unlink()
+    assert [paths.voxel_size_mm for paths in find_results(tmp_path)] == [1.0]

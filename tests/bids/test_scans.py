@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,40 @@ def test_the_first_derivative_with_a_mask_wins(
     (scan,) = find_scans(make_config(make_tree(ONE), derivatives=derivatives))
     assert scan.brain_mask == derivatives["second"] / mask
     assert "-d first: not used for sub-01" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("more", "filters"), [("acq-2D", {"acquisition": "2D"}), ("run-1", {"run": "1"})]
+)
+def test_a_mask_of_a_scan_that_is_filtered_out_goes_to_no_other(
+    make_tree: MakeTree, make_config: MakeConfig, more: str, filters: dict[str, str]
+) -> None:
+    mask = "sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    root = make_tree(ONE, f"sub-01/anat/sub-01_{more}_FLAIR.nii.gz")
+    masks = make_tree(mask, name="masks")
+    path = root.parent / "filter.json"
+    path.write_text(json.dumps({"flair": filters}))
+    config = make_config(root, derivatives={"m": masks})
+    found = {scan.name: scan.brain_mask for scan in find_scans(config)}
+    assert found == {"sub-01": masks / mask, f"sub-01_{more}": None}
+    (scan,) = find_scans(replace(config, filter_file=path))
+    assert (scan.name, scan.brain_mask) == (f"sub-01_{more}", None)
+
+
+def test_masks_made_on_other_images_are_not_used_and_named(
+    make_tree: MakeTree, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    stem = "sub-01/anat/sub-01_desc-brain_mask"
+    root, prep = make_tree(ONE), make_tree(f"{stem}.nii.gz", name="fmriprep")
+    (prep / f"{stem}.json").write_text('{"RawSources": ["bids:raw:sub-01/anat/sub-01_T1w.nii.gz"]}')
+    (scan,) = find_scans(make_config(root, derivatives={"fmriprep": prep}))
+    assert scan.brain_mask is None
+    assert "-d fmriprep: not used, made on other images than the FLAIR" in caplog.text
+    assert f"{prep / stem}.nii.gz. Resample them to the FLAIR" in caplog.text
+    own = make_tree(f"{stem}.nii.gz", name="own")
+    derivatives = {"fmriprep": prep, "own": own}
+    (scan,) = find_scans(make_config(root, derivatives=derivatives))
+    assert scan.brain_mask == own / f"{stem}.nii.gz"
 
 
 def test_no_derivative_takes_the_name_of_the_dataset(

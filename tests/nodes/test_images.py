@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -13,9 +14,11 @@ from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError, StorageError
+from bids_flairseg.model import predict
 from bids_flairseg.nodes.files import load, load_array, save
 from bids_flairseg.nodes.fingerprint import fingerprint
 from bids_flairseg.nodes.images import Check, Prepare, Restore
+from bids_flairseg.nodes.networks import FindBrain
 from bids_flairseg.nodes.results import Measure
 from bids_flairseg.nodes.step import Step
 from bids_flairseg.reports.records import Settings
@@ -50,6 +53,27 @@ def test_check_refuses_what_is_no_image(tmp_path: Path) -> None:
     path.write_text("text")
     with pytest.raises(InputError, match=r"flair\.nii\.gz"):
         run(Check(flair=str(path), settings=""), tmp_path)
+
+
+def test_a_supplied_mask_may_be_all_brain(
+    flair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Nifti1Image.from_filename(flair)
+    mask = tmp_path / "mask.nii.gz"
+    nib.save(Nifti1Image(np.ones(image.shape, np.float32), image.affine), mask)
+    config = SimpleNamespace(architecture=SimpleNamespace(multiple=2))
+    network = SimpleNamespace(apply=None, config=config)
+    monkeypatch.setattr(FindBrain, "network", lambda _: (network, "cpu"))
+    seen = np.eye(7, dtype=np.float32)[0]  # background everywhere
+    monkeypatch.setattr(
+        predict, "predict", lambda _, data, *__, **___: np.broadcast_to(seen, (*data.shape, 7))
+    )
+    checked = run(Check(flair=str(flair), settings=""), tmp_path)["image"]
+    step = FindBrain(image=checked, bundle="", fingerprint="", supplied=str(mask))
+    outputs = run(step, tmp_path)
+    assert outputs["source"] == "supplied"
+    assert load_array(str(outputs["brain"])).all()
+    assert "Supplied brain mask: The header gives no unit" in str(outputs["warnings"])
 
 
 def test_prepare_is_zero_outside_the_brain(flair: Path, tmp_path: Path) -> None:

@@ -190,6 +190,13 @@ def test_noise_around_the_brain_is_no_stripping(make_image: MakeImage) -> None:
     assert not is_skull_stripped(new_image(voxels(brain)[30:36, 30:36, 30:36], brain.affine))
 
 
+def test_a_slab_of_one_coarse_voxel_is_no_stripped_brain() -> None:
+    noise = np.random.default_rng(0).random((60, 60, 2), dtype=np.float32)
+    slab = new_image(noise, np.diag([1, 1, 0.9, 1.0]))  # 1.8 mm, and the grid is one of 2 mm
+
+    assert not is_skull_stripped(slab)
+
+
 def test_the_foreground_is_the_head_without_its_noise(make_image: MakeImage) -> None:
     head = make_image((80, 94, 76), (2.0, 2.0, 2.0))
     noise = np.random.default_rng(0).normal(0, 4, head.shape).astype(np.float32)

@@ -83,6 +83,23 @@ def test_forms_and_codes_survive(tmp_path: Path) -> None:
             np.testing.assert_array_equal(image.header[name], expected)
 
 
+@pytest.mark.parametrize("forms", [{}, {"sform_code": 0}, {"qform_code": 0}])
+@pytest.mark.parametrize("sign", [0, 2, np.nan])
+def test_a_qform_without_a_sign_has_that_of_one(
+    tmp_path: Path, forms: dict[str, Any], sign: float
+) -> None:
+    edges = pixdim(2, 2.55, 3.04)
+    expected = load_flair(put(tmp_path, content(pixdim=edges, **forms)))
+    path = put(tmp_path, content(pixdim=[sign, *edges[1:]], **forms))
+
+    checked = load_flair(path)
+
+    assert checked.warnings == expected.warnings
+    for image in (checked.image, load_grid(path)):
+        np.testing.assert_array_equal(image.affine, expected.image.affine)
+        assert image.header["pixdim"][0] == 1
+
+
 def test_the_grid_is_read_without_the_voxels(tmp_path: Path) -> None:
     path = put(tmp_path, gzip.compress(content())[:-60], "a.nii")
 
@@ -134,6 +151,19 @@ def test_bytes_beyond_the_voxels_draw_a_warning(tmp_path: Path) -> None:
 
     assert "1000 bytes beyond" in checked.warnings[0]
     np.testing.assert_array_equal(checked.image.dataobj, ramp())
+
+
+def test_bytes_beyond_the_gzip_draw_a_warning(tmp_path: Path) -> None:
+    path = put(tmp_path, content(), "a.nii.gz")
+    packed = path.read_bytes()
+
+    path.write_bytes(packed + b"more")
+    checked = load_flair(path)
+
+    assert "bytes beyond its gzip data" in checked.warnings[0]
+    np.testing.assert_array_equal(checked.image.dataobj, ramp())
+    path.write_bytes(packed + bytes(600))  # what fills a block is no data
+    assert load_flair(path).warnings == ()
 
 
 def test_few_nan_and_infinite_voxels_get_the_mean_of_their_neighbours(tmp_path: Path) -> None:

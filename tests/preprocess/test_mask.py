@@ -1,4 +1,4 @@
-"""Lesion masks on other grids than their FLAIR: resampled if they fit, refused if not."""
+"""Lesion masks on other grids than their FLAIR, resampled or refused; brain masks as they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from bids_flairseg.errors import InputError
 from bids_flairseg.measure.agreement import dice
 from bids_flairseg.preprocess.grid import resample
-from bids_flairseg.preprocess.mask import NO_SUCH_VALUE, GridError, label_on_grid
+from bids_flairseg.preprocess.mask import (
+    NO_SUCH_VALUE,
+    GridError,
+    label_on_grid,
+    load_brain_mask,
+)
 from tests.conftest import MakeImage, rotation
 
 
@@ -95,3 +100,27 @@ def test_a_value_that_the_mask_does_not_have_is_told_with_those_it_has(
     assert label_on_grid(path, flair, [2, 4])[1] == ""
     empty = save(tmp_path, np.zeros(flair.shape, np.uint8), flair.affine)
     assert label_on_grid(empty, flair, [4])[1] == ""
+
+
+def test_a_brain_may_fill_its_mask_and_what_is_no_number_lies_outside(
+    tmp_path: Path, flair: nib.Nifti1Image
+) -> None:
+    data = np.ones(flair.shape, np.float32)
+    everywhere = load_brain_mask(save(tmp_path, data, flair.affine)).image
+    assert np.asarray(everywhere.dataobj).all()
+    np.testing.assert_array_equal(everywhere.affine, flair.affine)
+    data[:20], data[30:] = np.nan, 0
+    half = load_brain_mask(save(tmp_path, data, flair.affine)).image
+    np.testing.assert_array_equal(half.dataobj, np.nan_to_num(data))
+
+
+def test_what_is_odd_about_a_brain_mask_is_said_and_a_broken_one_refused(
+    tmp_path: Path, flair: nib.Nifti1Image
+) -> None:
+    path = save(tmp_path, lesion(flair).astype(np.uint8), flair.affine)
+    assert load_brain_mask(path).warnings == (
+        "The header gives no unit for voxel sizes; they are taken as mm.",
+    )
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"mask\.nii\.gz: expected an intact gzip file"):
+        load_brain_mask(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +14,14 @@ from rich.console import Console
 
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
 from bids_flairseg.bids.scans import Scan
+from bids_flairseg.bids.sidecars import describe_surroundings
 from bids_flairseg.config import DatasetConfig, ResourceConfig, RunConfig, SegmentConfig
 from bids_flairseg.nodes.derivatives import FINGERPRINT, REPORT
+from bids_flairseg.nodes.fingerprint import fingerprint
 from bids_flairseg.nodes.step import FAILURE_FILE, Failure
 from bids_flairseg.reports.records import ScanReport, Settings
 from bids_flairseg.workflow.display import LiveDisplay, LogDisplay, open_display
+from bids_flairseg.workflow.execute import _note_results
 from bids_flairseg.workflow.progress import Board, Row, Status
 from bids_flairseg.workflow.provenance import write_provenance
 from bids_flairseg.workflow.record import start_record
@@ -152,36 +155,67 @@ def test_a_label_with_a_plus_is_found_under_its_node_name() -> None:
     assert board.rows["sub-a-b"].scan == "sub-a+b"
 
 
-def finish(output_dir: Path, label: str, settings: Settings) -> Scan:
+def make_scan(label: str) -> Scan:
+    return Scan(Path(f"/bids/sub-{label}/anat/sub-{label}_FLAIR.nii.gz"), {"sub": label})
+
+
+def finish(output_dir: Path, scan: Scan, settings: Settings, mark: str = "a.b.") -> Scan:
     """Leave what a finished scan leaves, without images."""
-    scan = Scan(Path(f"/bids/sub-{label}/anat/sub-{label}_FLAIR.nii.gz"), {"sub": label})
     paths = ScanPaths(output_dir, scan)
     paths.folder.mkdir(parents=True)
     for path in paths.files():
         path.touch()
     report = asdict(ScanReport(scan.name, settings=settings))
-    content = {FINGERPRINT: "a.b.", REPORT: {**report, "figures": {}}}
+    content = {FINGERPRINT: mark, REPORT: {**report, "figures": {}}}
     write_json(sidecar_path(paths.stats), content)
     return scan
 
 
-def provenance(tmp_path: Path, board: Board, *, n4: bool) -> list[dict[str, Any]]:
-    out = tmp_path / f"out-{n4}"
+SETTINGS = Settings("m", "0" * 64, threshold=0.5, min_lesion_ml=0.01)
+
+
+def make_plan(tmp_path: Path, *, n4: bool = False, overwrite: bool = False) -> Plan:
     config = RunConfig(
-        DatasetConfig(tmp_path / "bids", out, tmp_path / "work"),
+        DatasetConfig(tmp_path / "bids", tmp_path / f"out-{n4}", tmp_path / "work"),
         ResourceConfig(),
         SegmentConfig(tmp_path, tmp_path, n4=n4),
+        overwrite=overwrite,
     )
-    settings = Settings("m", "0" * 64, threshold=0.5, min_lesion_ml=0.01)
-    plan = Plan(config, settings, {}, "", {}, memory_gb=1.0, network_gb={})
+    return Plan(config, SETTINGS, {}, "settings", {}, memory_gb=1.0, network_gb={})
+
+
+def provenance(tmp_path: Path, board: Board, *, n4: bool) -> list[dict[str, Any]]:
+    plan = make_plan(tmp_path, n4=n4)
+    out = plan.config.dataset.output_dir
     model = SimpleNamespace(
         config=SimpleNamespace(name="m"), path=tmp_path, sha256="0" * 64, licence="CC0"
     )
     models = cast("Any", SimpleNamespace(lesion=model, anatomy=model))
-    scans = [(finish(out, row.scan[-2:], settings), row) for row in board.rows.values()]
-    path = write_provenance(start_record(config, {}), plan, models, scans)
+    scans = [(finish(out, make_scan(row.scan[-2:]), SETTINGS), row) for row in board.rows.values()]
+    path = write_provenance(start_record(plan.config, {}), plan, models, scans)
     records: list[dict[str, Any]] = json.loads(path.read_text())["Records"]
     return records
+
+
+@pytest.mark.parametrize(
+    ("settings", "overwrite", "expected"),
+    [
+        ("settings", False, Status.DONE),  # by a plugin that says nothing
+        ("others", False, Status.WAITING),  # by an earlier run
+        ("settings", True, Status.WAITING),
+    ],
+)
+def test_only_what_this_run_was_to_make_counts_as_its_result(
+    board: Board, tmp_path: Path, settings: str, overwrite: bool, expected: Status
+) -> None:
+    plan = make_plan(tmp_path, overwrite=overwrite)
+    flair = tmp_path / "sub-01_FLAIR.nii.gz"
+    flair.write_bytes(b"image")
+    scan = replace(make_scan("01"), flair=flair)
+    mark = fingerprint(settings, flair, None, about=describe_surroundings(scan))
+    finish(plan.config.dataset.output_dir, scan, SETTINGS, mark)
+    _note_results(plan, [scan, make_scan("02")], board)
+    assert [row.status for row in board.rows.values()] == [expected, Status.WAITING]
 
 
 def test_each_scan_has_its_own_times(

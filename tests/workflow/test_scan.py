@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from nipype.interfaces.base import isdefined
 from nipype.pipeline.engine import Node
@@ -13,7 +16,15 @@ from bids_flairseg.bids.scans import Scan
 from bids_flairseg.config import DatasetConfig, ResourceConfig, RunConfig, SegmentConfig
 from bids_flairseg.reports.records import Settings
 from bids_flairseg.workflow.progress import STEPS
-from bids_flairseg.workflow.scan import Plan, count_steps, init_flairseg_wf, node_name
+from bids_flairseg.workflow.scan import (
+    IMAGE_GB,
+    MEMORY_GB,
+    Plan,
+    count_steps,
+    init_flairseg_wf,
+    node_name,
+    relative_size,
+)
 
 SCAN = Scan(Path("/bids/sub-a+b/anat/sub-a+b_FLAIR.nii.gz"), {"sub": "a+b"})
 
@@ -77,6 +88,31 @@ def test_limits_of_threads_and_memory(plan: Plan) -> None:
     assert nodes["segment"].mem_gb == 3.0  # what is there, not what it would like
     assert nodes["find_brain"].mem_gb == 2.0
     assert nodes["segment"].inputs.memory_mb == 3000
+
+
+def test_a_fine_image_takes_more_memory_but_no_more_than_there_is(
+    plan: Plan, tmp_path: Path
+) -> None:
+    path = tmp_path / "fine.nii.gz"
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape((512, 512, 192))  # three times 256^3
+    header.set_zooms((0.5, 0.5, 1.0))
+    # the header alone, and noise for as many bytes as a gzip of all voxels has at least
+    noise = np.random.default_rng(0).bytes(110_000)
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4) + noise))
+    assert relative_size(path) == 3
+    assert relative_size(tmp_path / "none.nii") == 1
+
+    roomy = dataclasses.replace(plan, memory_gb=100.0)
+    nodes = nodes_of(with_n4(roomy), dataclasses.replace(SCAN, flair=path))
+    assert {name: nodes[name].mem_gb for name in MEMORY_GB if name in nodes} == pytest.approx(
+        {name: usual + 2 * IMAGE_GB for name, usual in MEMORY_GB.items() if name in nodes}
+    )
+    assert nodes["find_brain"].mem_gb == pytest.approx(2.0 + 2 * IMAGE_GB)
+    assert nodes["segment"].mem_gb == 5.0  # sees voxels of its own size
+    limited = nodes_of(with_n4(plan), dataclasses.replace(SCAN, flair=path))
+    assert max(node.mem_gb for node in limited.values()) == plan.memory_gb
 
 
 def test_models_count_by_what_they_hold_and_not_by_their_place(plan: Plan, tmp_path: Path) -> None:
