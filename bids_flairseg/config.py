@@ -78,8 +78,8 @@ class TrainConfig:
         Name of a preset, or path of a TOML file.
     overrides : mapping of str to str
         Single values of the recipe.
-    layers : str
-        Which layers are fine-tuned.
+    layers : str or None
+        Which layers are fine-tuned; None for those of the recipe.
     from_scratch : bool
         Folds of a cross-validation begin with random weights.
     raters : str
@@ -112,7 +112,7 @@ class TrainConfig:
     mode: str
     recipe: str = "default"
     overrides: Mapping[str, str] = field(default_factory=dict)
-    layers: str = "all"
+    layers: str | None = None
     from_scratch: bool = False
     raters: str = "majority"
     label_values: tuple[int, ...] = ()

@@ -118,8 +118,8 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--layers",
         choices=LAYERS,
-        default="all",
-        help="which layers are fine-tuned (default: %(default)s)",
+        help="which layers are fine-tuned (default: what the recipe says: last, and from ten "
+        "participants on all)",
     )
     group.add_argument(
         "--from-scratch",
@@ -286,7 +286,7 @@ def check_training(arguments: argparse.Namespace, asked: Collection[str]) -> Non
     # From random weights all layers are trained: who says so says nothing wrong.
     harmless = {"layers"} if mode == "train" and arguments.layers == "all" else set()
     check_use(mode, set(asked) - harmless)
-    if arguments.from_scratch and arguments.layers != "all":
+    if arguments.from_scratch and arguments.layers not in (None, "all"):
         raise UsageError(
             f"--layers {arguments.layers}: from random weights all layers have to be trained. "
             "Leave --layers or --from-scratch out."

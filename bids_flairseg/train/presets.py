@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_flairseg.errors import InputError, MissingInputError, UsageError
+from bids_flairseg.train.layers import LAYERS
 
 PRESETS = ("default", "duong2019", "quick")
 
@@ -54,6 +55,9 @@ class SiteRecipe:
         "Architecture when training starts from scratch: that of the bundle of `--model`, or the "
         "paper's.",
     )  # fmt: skip
+    layers: str = _choice(
+        "all", LAYERS, "What is trained where training begins with a bundle; `--layers` wins."
+    )
     loss: str = _choice(
         "both", ("cross-entropy", "dice", "both", "careful"),
         "What is made small: cross-entropy, soft Dice, their sum with missed lesion counting "

@@ -264,7 +264,7 @@ def make_task(
         recipe=recipe,
         parent=run.config.segment.model if run.train.begins_with_bundle else None,
         config=run.bundle_config,
-        layers=run.train.layers,
+        layers=recipe.layers,
         seed=seed,
         name=name,
         bundle=run.models_dir / name,

@@ -49,8 +49,8 @@ def model_name(train: TrainConfig, *, parent: str, recipe: str) -> str:
     recipe = re.sub(r"[^A-Za-z0-9._+-]", "-", recipe)
     if not train.begins_with_bundle:
         return f"trained-{recipe}"[: _LONGEST - len(count)] + count
-    layers = train.layers.replace("+", "-")
-    ending = f"-finetuned-{layers}-{recipe[:_LONGEST_RECIPE]}{count}"
+    layers = f"{train.layers}-".replace("+", "-") if train.layers else ""
+    ending = f"-finetuned-{layers}{recipe[:_LONGEST_RECIPE]}{count}"
     return parent[: _LONGEST - len(ending)] + ending
 
 
@@ -98,7 +98,8 @@ def general_command(config: RunConfig, recipe: str) -> str:
     if train is None:
         raise ValueError("no training is configured")
     words = ["flairseg", "BIDS_DIR", "OUTPUT_DIR", "participant", "-d", "NAME=LABELS"]
-    words += ["--mode", train.mode, "--recipe", recipe, "--layers", train.layers]
+    words += ["--mode", train.mode, "--recipe", recipe]
+    words += ["--layers", train.layers] if train.layers else []
     words += ["--raters", train.raters, "--random-seed", str(config.random_seed)]
     words += ["--min-lesion-ml", f"{config.segment.min_lesion_ml:g}"]
     options: dict[str, Sequence[object]] = {

@@ -76,8 +76,9 @@ def run_training(config: RunConfig, record: Record, console: Console | None = No
     train = config.train
     if train is None:
         raise ValueError("no training is configured")
+    overrides = {**train.overrides, **({"layers": train.layers} if train.layers else {})}
     recipe, recipe_many = (
-        load_recipe(train.recipe, train.overrides, fine_tuning=train.begins_with_bundle,
+        load_recipe(train.recipe, overrides, fine_tuning=train.begins_with_bundle,
                     participants=number)
         for number in (0, MANY)
     )  # fmt: skip

@@ -58,6 +58,7 @@ def test_many_participants_are_trained_on_for_longer(tmp_path: Path) -> None:
     assert few == load_recipe("default", fine_tuning=True)
     assert many.epochs * many.steps_per_epoch > 5 * few.epochs * few.steps_per_epoch
     assert load_recipe("default", participants=MANY) == load_recipe("default")
+    assert (few.layers, many.layers, load_recipe("default").layers) == ("last", "all", "all")
     file = tmp_path / "my.toml"
     file.write_text('base = "default"\n[finetune]\nepochs = 3\n[finetune_many]\nbatch = 8\n')
     own = load_recipe(file, fine_tuning=True, participants=MANY)

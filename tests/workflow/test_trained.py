@@ -86,12 +86,12 @@ def test_a_full_disk_beside_the_bundle_is_told_with_what_is_complete(
 def test_names_tell_layers_apart_and_are_names() -> None:
     names = {
         model_name(TrainConfig("finetune", layers=layers), parent="p" * 60, recipe="default")
-        for layers in ("first", "all", "first+last")
+        for layers in (None, "first", "all", "first+last")
     }
-    assert len(names) == 3
+    assert len(names) == 4
     assert max(map(len, names)) == 48
     recipes = {model_name(TrainConfig("finetune"), parent="p", recipe=r) for r in ("a", "b c")}
-    assert recipes == {"p-finetuned-all-a", "p-finetuned-all-b-c"}
+    assert recipes == {"p-finetuned-a", "p-finetuned-b-c"}
     assert model_name(TrainConfig("train"), parent="p", recipe="../my own") == "trained-..-my-own"
     assert model_name(TrainConfig("train", bundle_name="b"), parent="p", recipe="r") == "b"
 
@@ -130,7 +130,7 @@ def test_the_command_of_the_card_has_what_decides_and_names_no_file(tmp_path: Pa
     command = general_command(config, "my")
     assert "secret" not in command
     assert shlex.split(command)[4:] == [
-        "-d", "NAME=LABELS", "--mode", "crossval", "--recipe", "my", "--layers", "all",
+        "-d", "NAME=LABELS", "--mode", "crossval", "--recipe", "my",
         "--raters", "union", "--random-seed", "3", "--min-lesion-ml", "0.1", "--folds", "5",
         "--train-count", "4", "--label-value", "2", "5", "--cases-with", "site=B",
         "--also-train-on", "BIDS_DIR2", "BIDS_DIR3=LABELS3", "--synthetic", "POOL",
@@ -138,4 +138,6 @@ def test_the_command_of_the_card_has_what_decides_and_names_no_file(tmp_path: Pa
     ]  # fmt: skip
     share = replace(config, train=TrainConfig("train", fraction=0.5))
     assert "--train-fraction 0.5" in general_command(share, "my")
+    last = replace(config, train=TrainConfig("finetune", layers="last"))
+    assert "--recipe my --layers last" in general_command(last, "my")
     build_parser().parse_args(shlex.split(command)[1:])

@@ -132,7 +132,7 @@ def test_the_record_says_what_came_out_and_the_same_again_is_done(run: Commands)
     assert result["cases"] == 4
     assert result["trainings"] == [
         {
-            "name": "lesion-finetuned-all-default", "state": "trained", "trained_parameters": 7,
+            "name": "lesion-finetuned-default", "state": "trained", "trained_parameters": 7,
             "best_epoch": 2, "seconds": 1.5, "held_out_dice_before": 0.5,
             "held_out_dice_after": 0.75,
         }
@@ -170,6 +170,14 @@ def test_repeats_have_names_and_seeds_of_their_own_and_one_choice_of_cases(run: 
     ]  # fmt: skip
     assert [task.seed for task in run.trained] == [3, 4]
     assert run.trained[0].train == run.trained[1].train
+
+
+def test_layers_are_those_of_the_recipe_unless_they_are_named(run: Commands) -> None:
+    run("finetune")
+    run("finetune", layers="first+last")
+    run("train")
+    assert [task.layers for task in run.trained] == ["last", "first+last", "all"]
+    assert all(task.layers == task.recipe.layers for task in run.trained)
 
 
 def test_nothing_is_left_in_the_work_folder_when_that_is_wanted(run: Commands) -> None:
