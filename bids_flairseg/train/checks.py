@@ -226,8 +226,7 @@ def check_number(cases: int, participants: int, *, mode: str, folds: int) -> str
         only = "one case only" if cases == 1 else f"{cases} cases of one participant only"
         return (
             f"{only}: nobody can be held out, so what is learnt is not tested on anyone else, and "
-            "may be worth nothing elsewhere. Label scans of a few more; --layers last changes "
-            "least."
+            "may be worth nothing elsewhere. Label scans of a few more."
         )
     return ""
 
