@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cc3d
 import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import MissingInputError
-from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, space
+from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, healthy, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
 from bids_flairseg.train.synthesis.lesion import draw_lesions, lesion_example
 from bids_flairseg.train.synthesis.outline import rated, visible
-from bids_flairseg.train.synthesis.places import Places
-from bids_flairseg.train.synthesis.shapes import LesionShapes
+from bids_flairseg.train.synthesis.places import Places, landmarks
+from bids_flairseg.train.synthesis.shapes import LesionShapes, punctate
 
 KINDS = ("none", "demyelination", "small vessel", "tumour", "stroke")
 SMALL = (48, 56, 48)
@@ -219,6 +220,45 @@ def test_age_widens_sulci_and_leaves_white_matter(head: Labels) -> None:
     for one in changed:
         assert np.isin(head[one != head], lb.CORTEX).all()
         assert (one[one != head] == lb.CSF[0]).all()
+
+
+def test_lesions_have_no_crumbs_and_small_ones_are_small(head: Labels) -> None:
+    places = Places.of_head(head)
+    for seed, kind in enumerate(("demyelination", "small vessel", "stroke") * 2):
+        mask = draw_lesions(np.random.default_rng(seed), places, None, kind).mask > 0
+        sizes = np.bincount(cc3d.connected_components(mask, connectivity=26).ravel())[1:]
+        assert len(sizes)
+        assert sizes.min() >= 4
+    dots = punctate(np.random.default_rng(1), places)
+    sizes = np.bincount(cc3d.connected_components(dots, connectivity=26).ravel())[1:]
+    assert len(sizes) > 3
+    assert np.median(sizes) < 70
+    assert not dots[~places.white].any()
+
+
+def test_landmarks_are_the_tips_of_the_ventricles_and_what_lies_below_the_splenium() -> None:
+    labels = np.zeros((40, 60, 50), np.uint16)
+    assert (landmarks(labels) < -100).all()
+    labels[10:13, 10:40, 20:23], labels[26:29, 14:44, 20:23] = 4, 43  # y points to the front
+    labels[18:21, 16:50, 27:31] = 2
+    left_front, left_back, right_front, right_back, between = landmarks(labels)
+    assert left_front == pytest.approx([11, 38.5, 21], abs=1)
+    assert left_back == pytest.approx([11, 10.5, 21], abs=1)
+    assert right_front == pytest.approx([27, 42.5, 21], abs=1)
+    assert right_back == pytest.approx([27, 14.5, 21], abs=1)
+    assert between == pytest.approx([19, 22, 26], abs=1)
+
+
+def test_caps_brighten_white_matter_at_the_landmarks_only(head: Labels) -> None:
+    where = np.stack(np.meshgrid(*map(np.arange, head.shape), indexing="ij")).astype(np.float32)
+    image = np.ones(head.shape, np.float32)
+    healthy.add_caps(np.random.default_rng(3), image, head, where, landmarks(head))
+    changed = image > 1.01
+    assert changed.any()
+    assert np.isin(head[changed], (*lb.WHITE, *lb.SEPTUM)).all()
+    points = landmarks(head)[:, :, None]
+    apart = np.linalg.norm(np.argwhere(changed).T[None] - points, axis=1).min(axis=0)
+    assert apart.max() < 25
 
 
 def test_sulci_of_the_young_are_narrow(head: Labels) -> None:

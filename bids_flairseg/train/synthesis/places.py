@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -20,7 +21,7 @@ BRAIN_TABLE = lb.table({lb.BRAIN: 1})
 _WHITE, _CORTEX = lb.table({lb.WHITE: 1}), lb.table({lb.CORTEX: 1})
 _VENTRICLES = lb.table({(4, 5, 43, 44): 1})
 _LATERAL = (4, 43)
-_NEAR_MIDDLE_MM, _BEHIND_MM, _BELOW_MM = 8.0, 3.0, 4.0
+_WITHIN_MM, _BELOW_MM = 6.0, 1.0
 _NOWHERE = -1000.0
 
 
@@ -103,8 +104,7 @@ def landmarks(labels: NDArray[np.uint16]) -> NDArray[np.float32]:
     -------
     points : ndarray of float32, shape (5, 3)
         Voxels: front and back tip of the left, then of the right lateral ventricle, and the
-        commissure of the fornices, behind and below where both come together; far outside where
-        there are no ventricles.
+        commissure of the fornices, below the splenium; far outside where there are none.
     """
     points = np.full((5, 3), _NOWHERE, np.float32)
     found = [np.argwhere(labels == number) for number in _LATERAL]
@@ -114,11 +114,10 @@ def landmarks(labels: NDArray[np.uint16]) -> NDArray[np.float32]:
         for end, share in enumerate((99.8, 0.2)):
             height = np.percentile(voxels[:, 1], share)
             points[2 * side + end] = voxels[np.abs(voxels[:, 1] - height) <= 1].mean(0)
-    both = np.concatenate(found)
-    middle = (found[0][:, 0].mean() + found[1][:, 0].mean()) / 2
-    inner = both[np.abs(both[:, 0] - middle) < _NEAR_MIDDLE_MM]
-    if len(inner):
-        back = np.percentile(inner[:, 1], 5)
-        low = inner[np.abs(inner[:, 1] - back) <= 2][:, 2].mean()
-        points[4] = (middle, back - _BEHIND_MM, low - _BELOW_MM)
+    middle = round((found[0][:, 0].mean() + found[1][:, 0].mean()) / 2)
+    callosum = cc3d.largest_k(_WHITE[labels[middle]] > 0, k=1, connectivity=8) > 0
+    if callosum.any():
+        y, z = np.nonzero(callosum)
+        back = np.percentile(y, 2) + _WITHIN_MM
+        points[4] = (middle, back, z[np.abs(y - back) <= 2].min() - _BELOW_MM)
     return points
