@@ -286,10 +286,12 @@ def check_training(arguments: argparse.Namespace, asked: Collection[str]) -> Non
     # From random weights all layers are trained: who says so says nothing wrong.
     harmless = {"layers"} if mode == "train" and arguments.layers == "all" else set()
     check_use(mode, set(asked) - harmless)
-    if arguments.from_scratch and arguments.layers not in (None, "all"):
+    layers = arguments.layers or dict(arguments.set).get("layers", "all")
+    if (mode == "train" or arguments.from_scratch) and layers != "all":
+        option = "--layers " if arguments.layers else "--set layers="
         raise UsageError(
-            f"--layers {arguments.layers}: from random weights all layers have to be trained. "
-            "Leave --layers or --from-scratch out."
+            f"{option}{layers}: from random weights all layers have to be trained. Leave it out, "
+            "or take --mode finetune, or crossval without --from-scratch."
         )
     if arguments.train_fraction == 0:
         raise UsageError("--train-fraction 0: expected a share above 0.")

@@ -50,6 +50,8 @@ def test_options_become_settings(words: list[str], tmp_path: Path) -> None:
     [
         ("train", [], False),
         ("train", ["--layers", "all"], False),
+        ("train", ["--layers", "all", "--set", "layers=last"], False),
+        ("finetune", ["--set", "layers=last"], True),
         ("crossval", [], True),
         ("crossval", ["--from-scratch"], False),
     ],
@@ -70,6 +72,8 @@ def test_what_training_begins_with(
         (["--mode", "finetune", "--from-scratch"], "belongs to --mode crossval"),
         (["--mode", "train", "--layers", "last"], "all layers have to be trained"),
         (["--mode", "crossval", "--from-scratch", "--layers", "last"], "all layers"),
+        (["--mode", "train", "--set", "epochs=3", "layers=last"], "--set layers=last: from random"),
+        (["--mode", "crossval", "--from-scratch", "--set", "layers=last"], "--set layers=last:"),
         (["--mode", "crossval", "--train-fraction", "0.5"], "by --train-count"),
         (["--mode", "crossval", "--repeats", "2"], "another --random-seed"),
         (["--mode", "crossval", "--bundle-name", "base"], "crossval-base is the folder"),

@@ -18,14 +18,15 @@ def remove_stale(folder: Path, *, before: float) -> int:
     """Remove temporary files that a killed run left directly in a folder.
 
     Another run may be writing there at the same time. Files that get their name by
-    `atomic_path` directly in the output folder or in ``logs`` are small texts, written in
-    milliseconds, so one that was not touched in the ten minutes before this run began belongs
-    to nobody. Folders of participants hold images: their lock has to be taken first.
+    `atomic_path` directly in the output folder, in ``logs`` or among the figures of the group
+    level are small, written in milliseconds, so one that was not touched in the ten minutes
+    before this run began belongs to nobody. Folders of participants hold images: their lock has
+    to be taken first.
 
     Parameters
     ----------
     folder : Path
-        Output folder, or ``logs`` in it; nothing below it is touched.
+        Output folder, or ``logs`` or ``group_figures`` in it; nothing below it is touched.
     before : float
         When this run began, in s since the epoch.
 

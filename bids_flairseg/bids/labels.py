@@ -11,7 +11,7 @@ from pathlib import Path
 from bids_flairseg.bids.masks import Mask, find_references, match_masks
 from bids_flairseg.bids.metadata import read_json
 from bids_flairseg.bids.names import enumerate_some
-from bids_flairseg.bids.scans import Scan, list_participants
+from bids_flairseg.bids.scans import Scan, list_flairs, list_participants
 from bids_flairseg.bids.tables import read_participants
 from bids_flairseg.errors import MissingInputError
 
@@ -73,17 +73,18 @@ def find_labelled(
         No scan has a label; the message says what was there.
     """
     found: dict[str, dict[str, Path]] = {scan.name: {} for scan in scans}
+    flairs = {label: list_flairs(bids_dir, label) for label in {scan.participant for scan in scans}}
     predictions: dict[str, list[Mask]] = {}
     for name, folder in derivatives.items():
         own = predictions.setdefault(name, [])
         ours = _made_by_flairseg(folder)
         for participant, group in groupby(scans, key=lambda scan: scan.participant):
-            masks: list[Mask] = []
-            for mask in find_references(folder, [participant]):
+            wanted, masks = list(group), list[Mask]()
+            for mask in _own_masks(folder, wanted, flairs[participant]):
                 (own if _is_prediction(mask, ours=ours) else masks).append(mask)
-            _match(name, list(group), masks, found)
+            _match(name, wanted, masks, flairs[participant], found)
     _tell_predictions(predictions, derivatives)
-    _tell_strangers(derivatives, bids_dir)
+    _tell_strangers(derivatives, bids_dir, flairs)
     if not any(found.values()):
         raise MissingInputError(_nothing(scans, derivatives))
     participants = read_participants(bids_dir)
@@ -149,13 +150,32 @@ def _comparable(value: str) -> str:
         return " ".join(value.split()).casefold()
 
 
+def _own_masks(
+    folder: Path, scans: Sequence[Scan], flairs: Sequence[Mapping[str, str]]
+) -> list[Mask]:
+    """Find the masks of some scans of one participant, of all whose `flairs`."""
+    entities = [scan.entities for scan in scans]
+    masks = find_references(folder, [scans[0].participant])
+    return [mask for mask in masks if _belongs(mask, entities, flairs)]
+
+
+def _belongs(
+    mask: Mask, scans: Sequence[Mapping[str, str]], flairs: Sequence[Mapping[str, str]]
+) -> bool:
+    """Tell whether a mask belongs to one of some scans, and to no other FLAIR."""
+    return any(match_masks(entities, [mask], flairs) for entities in scans)
+
+
 def _match(
-    name: str, scans: Sequence[Scan], masks: Sequence[Mask], found: dict[str, dict[str, Path]]
+    name: str,
+    scans: Sequence[Scan],
+    masks: Sequence[Mask],
+    flairs: Sequence[Mapping[str, str]],
+    found: dict[str, dict[str, Path]],
 ) -> None:
-    """Add the masks of one derivative to the scans of one participant."""
-    others = [scan.entities for scan in scans]
+    """Add the masks of one derivative to their scans, all of one participant."""
     for scan in scans:
-        for mask in match_masks(scan.entities, masks, others):
+        for mask in match_masks(scan.entities, masks, flairs):
             rater = f"{name}/{mask.rater}" if mask.rater else name
             found[scan.name].setdefault(rater, mask.path)
 
@@ -187,16 +207,31 @@ def _tell_predictions(
             LOGGER.warning("-d %s=%s: %s", name, derivatives[name], _left_out(masks))
 
 
-def _tell_strangers(derivatives: Mapping[str, Path], bids_dir: Path) -> None:
-    """Say whose masks nobody will look at: a label that was mistyped is noticed so."""
-    known = set(list_participants(bids_dir))
+def _tell_strangers(
+    derivatives: Mapping[str, Path],
+    bids_dir: Path,
+    flairs: Mapping[str, Sequence[Mapping[str, str]]],
+) -> None:
+    """Say which masks nobody will look at: a label that was mistyped is noticed so.
+
+    Masks of participants that are left out, those of the dataset without `flairs`, are passed
+    over, and so are those of a FLAIR that is.
+    """
+    left_out = set(list_participants(bids_dir)) - flairs.keys()
     for name, folder in derivatives.items():
-        others = [label for label in list_participants(folder) if label not in known]
-        masks = find_references(folder, others)
-        if masks and known:
-            listed = enumerate_some(mask.path.name for mask in masks)
+        labels = [label for label in list_participants(folder) if label not in left_out]
+        strangers = []
+        for mask in find_references(folder, labels):
+            own = flairs.get(mask.entities["sub"], ())
+            if not _belongs(mask, own, own):
+                strangers.append(mask.path.name)
+        if strangers:
             LOGGER.info(
-                "-d %s=%s: no participant of %s has the masks %s", name, folder, bids_dir, listed
+                "-d %s=%s: no FLAIR of %s, or more than one, could be meant by the masks %s",
+                name,
+                folder,
+                bids_dir,
+                enumerate_some(strangers),
             )
 
 
@@ -233,8 +268,9 @@ def _nothing(scans: Sequence[Scan], derivatives: Mapping[str, Path]) -> str:
     if own and not masks:
         return f"{places}: {_left_out(own)}"
     names = enumerate_some(mask.path.name for mask in masks)
-    there = f"the masks {names}, of other scans" if masks else "none of any scan"
+    there = f"the masks {names}, of other scans or of several" if masks else "none of any scan"
     return (
         f"{places}: expected lesion masks ({_PATTERN}) of the scans {wanted}, found {there}. "
-        "Check the path, the participants, and that the names of masks and scans agree."
+        "Check the path, the participants, sessions and filters, and that the names of masks and "
+        "scans agree."
     )

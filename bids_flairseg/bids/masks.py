@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 from bids_flairseg.bids.metadata import read_json
-from bids_flairseg.bids.names import BidsName, format_stem, natural_key, parse_name
+from bids_flairseg.bids.names import natural_key, parse_name
 from bids_flairseg.errors import MissingInputError
 
 #: Labels that name lesions, in lower case.
@@ -74,43 +73,6 @@ def find_brain_masks(folder: Path, participants: Iterable[str]) -> list[Mask]:
         for mask, label in _find_masks(folder, participants)
         if mask.rater == "brain" and label is None
     ]
-
-
-def fit_brain_masks(
-    folder: Path, scans: Iterable[Mapping[str, str]], flairs: Iterable[BidsName]
-) -> dict[str, Mask]:
-    """Find the brain masks that belong to some scans, by their names.
-
-    Parameters
-    ----------
-    folder : Path
-        As for `find_brain_masks`.
-    scans : iterable of mapping
-        Entities of the scans to work on.
-    flairs : iterable of BidsName
-        All FLAIRs of their participants: what is not worked on has its masks, too.
-
-    Returns
-    -------
-    dict of str to Mask
-        By the name of the scan.
-
-    Raises
-    ------
-    MissingInputError
-        The folder is not there.
-    """
-    others: dict[str, list[Mapping[str, str]]] = {}
-    for name in flairs:
-        others.setdefault(name.entities["sub"], []).append(name.entities)
-    fitting = {}
-    for participant, group in groupby(scans, key=lambda entities: entities["sub"]):
-        masks = find_brain_masks(folder, [participant])
-        for entities in group:
-            found = match_masks(entities, masks, others[participant])
-            if found:
-                fitting[format_stem(entities)] = found[0]
-    return fitting
 
 
 def lies_on_flair(mask: Mask) -> bool:

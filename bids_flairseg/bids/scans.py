@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from bids_flairseg.bids.filters import FlairFilter, read_filter
-from bids_flairseg.bids.masks import Mask, fit_brain_masks, lies_on_flair
 from bids_flairseg.bids.metadata import SidecarReader
 from bids_flairseg.bids.names import (
     BidsName,
@@ -20,6 +19,7 @@ from bids_flairseg.bids.names import (
     parse_name,
     strip_labels,
 )
+from bids_flairseg.bids.supplied import supply_brain_masks
 from bids_flairseg.config import DatasetConfig
 from bids_flairseg.errors import MissingInputError, NothingToDoError, UsageError
 
@@ -115,7 +115,19 @@ def find_scans(dataset: DatasetConfig) -> list[Scan]:
     _log_without_scan(wanted, flairs, kept)
     if not kept:
         raise NothingToDoError(_nothing_left(dataset, present, flairs))
-    return _attach_masks(_read_scans(dataset.bids_dir, kept), dataset.derivatives, flairs)
+    scans = _read_scans(dataset.bids_dir, kept)
+    own = {name.entities["sub"] for name in flairs.values()}
+    masks = supply_brain_masks(
+        [scan.name for scan in scans],
+        dataset.derivatives,
+        flairs.values(),
+        (label for label in present if label not in own),
+    )
+    return [_with_mask(scan, *masks.get(scan.name, ("", None))) for scan in scans]
+
+
+def _with_mask(scan: Scan, source: str, mask: Path | None) -> Scan:
+    return replace(scan, brain_mask=mask, brain_mask_source=source)
 
 
 def _check_names(derivatives: Mapping[str, Path]) -> None:
@@ -151,6 +163,32 @@ def list_participants(root: Path) -> list[str]:
         )
     labels = (path.name.removeprefix("sub-") for path in root.glob("sub-*"))
     return sorted(labels, key=natural_key)
+
+
+def list_flairs(root: Path, participant: str) -> list[Mapping[str, str]]:
+    """List all FLAIRs of a participant, whatever a run selects, by folders and names alone.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+    participant : str
+        Label without ``sub-``.
+
+    Returns
+    -------
+    list of mapping
+        Entities of each, unsorted.
+    """
+    found = {}
+    for place in ("anat", "ses-*/anat"):
+        for path in root.glob(f"sub-{participant}/{place}/*_FLAIR.nii*"):
+            name = parse_name(path.name)
+            if name is None or name.extension not in (".nii", ".nii.gz"):
+                continue
+            if not (_why_misplaced(path, name) or _why_unusable(path, name)):
+                found[format_stem(name.entities)] = name.entities
+    return list(found.values())
 
 
 def check_participants(dataset: DatasetConfig) -> None:
@@ -297,54 +335,3 @@ def _read_scans(root: Path, flairs: Mapping[Path, BidsName]) -> list[Scan]:
             LOGGER.warning("%s", warning)
         scans.append(Scan(path, name.entities, sidecar, warnings=warnings))
     return scans
-
-
-def _attach_masks(
-    scans: Sequence[Scan], derivatives: Mapping[str, Path], flairs: Mapping[Path, BidsName]
-) -> list[Scan]:
-    """Give each scan the brain mask that the user supplied for it; the first derivative wins."""
-    attached = list(scans)
-    for name, folder in derivatives.items():
-        found = fit_brain_masks(folder, [scan.entities for scan in scans], flairs.values())
-        masks = {scan: mask for scan, mask in found.items() if lies_on_flair(mask)}
-        _log_masks(name, folder, found, attached)
-        _log_elsewhere(name, [found[scan].path for scan in found if scan not in masks])
-        attached = [
-            replace(scan, brain_mask=masks[scan.name].path, brain_mask_source=name)
-            if scan.name in masks and scan.brain_mask is None
-            else scan
-            for scan in attached
-        ]
-    without = [scan.name for scan in attached if scan.brain_mask is None]
-    if 0 < len(without) < len(attached):
-        names = enumerate_some(without, 20)
-        LOGGER.warning("no *_desc-brain_mask.nii.gz for %s; the network makes theirs", names)
-    return attached
-
-
-def _log_masks(name: str, folder: Path, masks: Mapping[str, Mask], scans: Sequence[Scan]) -> None:
-    """Say what one derivative gave, and name the scans that had a brain mask before."""
-    if not masks:
-        LOGGER.warning(
-            "-d %s=%s: no brain mask (*_desc-brain_mask.nii.gz) of these scans below it, so it "
-            "changes nothing. Check the path, and that the names of masks and scans agree.",
-            name,
-            folder,
-        )
-        return
-    LOGGER.info("%s: brain masks for %d of %d scans", folder, len(masks), len(scans))
-    twice = [scan.name for scan in scans if scan.name in masks and scan.brain_mask is not None]
-    if twice:
-        names = enumerate_some(twice, 20)
-        LOGGER.warning("-d %s: not used for %s, an earlier derivative has theirs", name, names)
-
-
-def _log_elsewhere(name: str, paths: Sequence[Path]) -> None:
-    """Name the masks of one derivative that were made on other images, as on the T1w."""
-    if paths:
-        LOGGER.warning(
-            "-d %s: not used, made on other images than the FLAIR (by their JSON files): %s. "
-            "Resample them to the FLAIR into a folder of their own, and give that.",
-            name,
-            enumerate_some(map(str, paths)),
-        )

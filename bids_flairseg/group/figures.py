@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bids_flairseg.bids.atomic import write_json, write_text, write_tsv
+from bids_flairseg.bids.atomic import remove_stale, write_json, write_text, write_tsv
 from bids_flairseg.bids.names import enumerate_some
 from bids_flairseg.config import GroupConfig
 from bids_flairseg.group.observations import (
@@ -36,6 +37,7 @@ from bids_flairseg.storage import atomic_path
 
 #: Folder of the figures, below the output folder.
 FIGURES = "group_figures"
+_ENDS = (".png", ".svg", ".tsv", ".json")
 _MOST_MODELS, _MOST_PANELS, _MOST_LEVELS, _MOST_NAMES = 12, 6, 12, 10
 _HOW = (
     "Points are scans, bars medians, shaded boxes the middle half; above 400 scans a group is "
@@ -265,10 +267,11 @@ def write_charts(charts: Sequence[Chart], output_dir: Path) -> None:
         A file cannot be written.
     """
     folder = output_dir / FIGURES
-    kept = {f"{chart.name}{end}" for chart in charts for end in (".png", ".svg", ".tsv", ".json")}
-    for old in folder.glob("*.*") if folder.is_dir() else ():
-        if old.name not in kept and old.suffix in (".png", ".svg", ".tsv", ".json"):
+    kept = {f"{chart.name}{end}" for chart in charts for end in _ENDS}
+    for old in folder.glob("[!.]*"):  # what is hidden another run may be writing
+        if old.suffix in _ENDS and old.name not in kept:
             old.unlink(missing_ok=True)
+    remove_stale(folder, before=time.time())
     for chart in charts:
         base = folder / chart.name
         write_text(base.with_suffix(".svg"), chart.svg + "\n")

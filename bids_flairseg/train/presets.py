@@ -208,7 +208,8 @@ def load_recipe(
     MissingInputError
         There is no such preset and no such file.
     InputError
-        The file is no TOML, a key is unknown, or a value has the wrong type.
+        The file is no TOML, a key is unknown, a value has the wrong type, or only some layers
+        are to be trained from scratch.
     UsageError
         The same for a key of `overrides`.
     """
@@ -219,7 +220,13 @@ def load_recipe(
     values = {"name": path.stem} | _read(path, tables)
     try:
         given = {key: _parse(key, text) for key, text in (overrides or {}).items()}
-        return SiteRecipe(**values | given)
+        recipe = SiteRecipe(**values | given)
+        if recipe.layers != "all" and not fine_tuning:
+            raise InputError(
+                "layers: expected all where training begins from scratch, found "
+                f"{recipe.layers}. Put it below [{_FEW_TABLE}]."
+            )
+        return recipe
     except InputError as error:
         if overrides:
             raise UsageError(f"recipe {path.stem} with {dict(overrides)}: {error}") from error

@@ -47,9 +47,21 @@ def test_a_mask_that_could_mean_two_scans_is_of_neither(make_tree: MakeTree) -> 
     masks = make_tree(
         "sub-1/anat/sub-1_label-L_mask.nii.gz", "sub-2/anat/sub-2_label-L_mask.nii.gz", name="m"
     )
-    scans = [scan("sub-1_run-1"), scan("sub-1_run-2"), scan("sub-2_run-1")]
-    found = find_labelled(scans, {"m": masks}, make_tree())
+    stems = ("sub-1_run-1", "sub-1_run-2", "sub-2_run-1")
+    bids = make_tree(*(f"{stem[:5]}/anat/{stem}_FLAIR.nii.gz" for stem in stems))
+    found = find_labelled([scan(stem) for stem in stems], {"m": masks}, bids)
     assert [len(case.labels) for case in found] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("left_out", ["sub-1", "sub-1_acq-2D"])
+def test_a_mask_of_a_scan_that_is_left_out_goes_to_no_other(
+    make_tree: MakeTree, left_out: str
+) -> None:
+    stems = ("sub-1_acq-3D", left_out, "sub-2_acq-3D")
+    bids = make_tree(*(f"{stem[:5]}/anat/{stem}_FLAIR.nii.gz" for stem in stems))
+    masks = make_tree(*(f"sub-{n}/anat/sub-{n}_label-L_mask.nii.gz" for n in (1, 2)), name="m")
+    found = find_labelled([scan(stem) for stem in stems if stem != left_out], {"m": masks}, bids)
+    assert [len(case.labels) for case in found] == [0, 1]
 
 
 def test_attributes_come_from_the_table_and_the_sidecar(make_tree: MakeTree) -> None:
@@ -108,6 +120,27 @@ def test_masks_of_nobody_in_the_dataset_are_told(
     (line,) = [record.getMessage() for record in caplog.records]
     assert "sub-O2_label-L_mask.nii.gz" in line
     assert "sub-2_" not in line
+
+
+def test_masks_of_scans_that_are_left_out_are_not_told(
+    make_tree: MakeTree, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    stems = [f"sub-1/ses-{session}/anat/sub-1_ses-{session}" for session in "ABC"]
+    bids = make_tree(*(f"{stem}_FLAIR.nii.gz" for stem in stems[:2]))
+    drawn = make_tree(*(f"{stem}_label-L_mask.nii.gz" for stem in stems[:2]), name="drawn")
+    ours = make_tree(f"{stems[0]}_label-L_mask.nii.gz", name="ours")
+    describe(ours, "flairseg")
+    derivatives = {"drawn": drawn, "ours": ours}
+    (case,) = find_labelled([scan("sub-1_ses-B")], derivatives, bids)
+    assert [path.name for path in case.labels] == ["sub-1_ses-B_label-L_mask.nii.gz"]
+    assert not caplog.records
+    (drawn / f"{stems[2]}_label-L_mask.nii.gz").parent.mkdir(parents=True)
+    (drawn / f"{stems[2]}_label-L_mask.nii.gz").touch()
+    find_labelled([scan("sub-1_ses-B")], derivatives, bids)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "sub-1_ses-C_label-L_mask.nii.gz" in line
+    assert "ses-A" not in line
 
 
 def test_a_folder_without_any_mask(make_tree: MakeTree) -> None:

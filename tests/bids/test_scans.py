@@ -209,6 +209,34 @@ def test_a_mask_of_a_scan_that_is_filtered_out_goes_to_no_other(
     assert (scan.name, scan.brain_mask) == (f"sub-01_{more}", None)
 
 
+@pytest.mark.parametrize("chosen", [{"session_labels": ("B",)}, {"participant_labels": ("2",)}])
+def test_brain_masks_of_scans_that_are_left_out_are_no_reason_to_warn(
+    make_tree: MakeTree,
+    make_config: MakeConfig,
+    caplog: pytest.LogCaptureFixture,
+    chosen: dict[str, tuple[str, ...]],
+) -> None:
+    stems = [f"sub-{n}/ses-{s}/anat/sub-{n}_ses-{s}" for n, s in ("1A", "1B", "2B")]
+    root = make_tree(*(f"{stem}_FLAIR.nii.gz" for stem in stems))
+    masks = make_tree(f"{stems[0]}_desc-brain_mask.nii.gz", name="masks")
+    scans = find_scans(make_config(root, derivatives={"m": masks}, **chosen))
+    assert all(scan.brain_mask is None for scan in scans)
+    assert "no brain mask" not in caplog.text
+
+
+def test_of_a_mask_that_is_not_needed_nothing_else_is_told(
+    make_tree: MakeTree, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    stem = "sub-01/anat/sub-01_desc-brain_mask"
+    own, prep = (make_tree(f"{stem}.nii.gz", name=name) for name in ("own", "fmriprep"))
+    (prep / f"{stem}.json").write_text('{"RawSources": ["bids:raw:sub-01/anat/sub-01_T1w.nii.gz"]}')
+    derivatives = {"own": own, "fmriprep": prep}
+    (scan,) = find_scans(make_config(make_tree(ONE), derivatives=derivatives))
+    assert scan.brain_mask == own / f"{stem}.nii.gz"
+    assert "-d fmriprep: not used for sub-01, an earlier derivative has theirs" in caplog.text
+    assert "made on other images" not in caplog.text
+
+
 def test_masks_made_on_other_images_are_not_used_and_named(
     make_tree: MakeTree, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,9 @@ import pytest
 
 from bids_flairseg.config import DatasetConfig, GroupConfig
 from bids_flairseg.errors import InputError, MissingInputError, NothingToDoError, OutputError
+from bids_flairseg.group.figures import write_charts
 from bids_flairseg.group.run import check_strict, run_group, write_group
+from bids_flairseg.storage import atomic_path
 from tests.group.conftest import Finish, lesion, save, write_participants
 
 
@@ -216,6 +219,21 @@ def test_two_runs_at_once(dataset: DatasetConfig, finish: Finish) -> None:
             write_group(GroupConfig(dataset))
         other.kill()
     assert write_group(GroupConfig(dataset)).scans == 1
+
+
+def test_what_another_run_is_writing_stays(tmp_path: Path) -> None:
+    """Where a file system knows no locks, two group runs may write figures at the same time."""
+    folder = tmp_path / "group_figures"
+    final = folder / "volumes.png"
+    with atomic_path(final) as temporary:
+        temporary.write_bytes(b"figure")
+        killed, earlier = temporary.with_stem(f"{temporary.stem}0"), folder / "dice.png"
+        for path in (killed, earlier):
+            path.touch()
+        os.utime(killed, (0, 0))  # of a run that was killed long ago
+        write_charts([], tmp_path)
+    assert list(folder.iterdir()) == [final]
+    assert final.read_bytes() == b"figure"
 
 
 def test_strict(dataset: DatasetConfig, finish: Finish) -> None:

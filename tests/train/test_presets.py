@@ -87,6 +87,7 @@ def test_an_unknown_key_is_told_with_the_nearest_one(tmp_path: Path) -> None:
         ("keep_best = 1", "keep_best: expected true or false"),
         ('loss = "focal"', "loss: expected one of cross-entropy, dice, both"),
         ("batch = 6\nmicro_batch = 4", "micro_batch: expected a divisor of batch = 6"),
+        ('layers = "last"', r"found last\. Put it below \[finetune\]"),
         ("epochs = ", "expected TOML"),
         ('base = "mine"', "expected base as one of"),
     ],
@@ -97,6 +98,16 @@ def test_a_wrong_value_is_told_with_the_file(tmp_path: Path, text: str, reason: 
     with pytest.raises(InputError, match=reason) as caught:
         load_recipe(file)
     assert str(file) in str(caught.value)
+
+
+def test_layers_are_chosen_where_training_begins_with_a_bundle_only(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('[finetune]\nlayers = "last"\n')
+    assert load_recipe(file).layers == "all"
+    assert load_recipe(file, fine_tuning=True).layers == "last"
+    assert load_recipe("default", {"layers": "first"}, fine_tuning=True).layers == "first"
+    with pytest.raises(UsageError, match="expected all where training begins from scratch"):
+        load_recipe("default", {"layers": "first"})
 
 
 def test_a_wrong_value_of_the_command_line_is_a_mistake_of_use() -> None:

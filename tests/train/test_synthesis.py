@@ -249,6 +249,24 @@ def test_landmarks_are_the_tips_of_the_ventricles_and_what_lies_below_the_spleni
     assert between == pytest.approx([19, 22, 26], abs=1)
 
 
+def test_the_landmarks_of_a_head_are_found_once_for_all_examples(
+    head: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[Labels] = []
+
+    def find(labels: Labels) -> NDArray[np.float32]:
+        measured.append(labels)
+        return landmarks(labels)
+
+    monkeypatch.setattr("bids_flairseg.train.synthesis.places.landmarks", find)
+    places = Places.of_head(head)
+    for seed in range(2):
+        lesion_example(np.random.default_rng(seed), places, None, shape=SMALL)
+    (labels,) = measured
+    assert labels is places.labels
+    np.testing.assert_array_equal(places.landmarks, landmarks(labels))
+
+
 def test_caps_brighten_white_matter_at_the_landmarks_only(head: Labels) -> None:
     where = np.stack(np.meshgrid(*map(np.arange, head.shape), indexing="ij")).astype(np.float32)
     image = np.ones(head.shape, np.float32)

@@ -14,7 +14,7 @@ from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, health
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis import shapes as sh
 from bids_flairseg.train.synthesis.outline import rated, visible
-from bids_flairseg.train.synthesis.places import Places, landmarks
+from bids_flairseg.train.synthesis.places import Places
 from bids_flairseg.train.synthesis.shapes import LesionShapes
 from bids_flairseg.train.synthesis.space import Rng, Shape
 
@@ -142,7 +142,7 @@ def lesion_example(
     to_ventricles = _sample(np.minimum(places.to_ventricles, 30), where)
     healthy.add_normal_brightness(rng, image, moved, to_ventricles)
     healthy.add_sinuses(rng, image, moved, to_surface)
-    healthy.add_caps(rng, image, moved, where, landmarks(places.labels))
+    healthy.add_caps(rng, image, moved, where, places.landmarks)
     envelope = _rough_brain(rng, moved, to_surface)
     painted = _add_lesions(rng, image, soft, core, envelope, kind=lesions.kind)
     image, target, change = _acquire(rng, painted, [soft, np.abs(painted - image)], envelope)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cc3d
 import numpy as np
@@ -44,6 +45,11 @@ class Places:
     cortex: Mask
     to_ventricles: Field
     to_cortex: Field
+
+    @cached_property
+    def landmarks(self) -> Field:
+        """See `landmarks`; found once, whatever is drawn in the head."""
+        return landmarks(self.labels)
 
     @classmethod
     def of(cls, labels: NDArray[np.uint16]) -> Places:
