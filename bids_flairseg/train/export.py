@@ -24,12 +24,11 @@ from bids_flairseg.model.bundle import (
     Card,
     Inference,
     Preprocessing,
-    load_bundle,
     save_bundle,
 )
-from bids_flairseg.model.unet import PREFIXES, UNetConfig, build_unet
 from bids_flairseg.train.calibration import fit_scaling, fold
 from bids_flairseg.train.class_scores import score_classes
+from bids_flairseg.train.members import join
 from bids_flairseg.train.pretrain import averaged, read_history
 from bids_flairseg.train.recipes import RECIPES, Recipe
 from bids_flairseg.train.scores import ask, score_lesions
@@ -47,35 +46,6 @@ _ATTRIBUTION = (
     "Lesion shapes: Open MS data, Lesjak et al. 2017, doi:10.1007/s12021-017-9348-7 (CC-BY-4.0)",
     "Method: Rauschecker et al. 2022, doi:10.1148/ryai.2021200152",
 )
-
-
-def join(model: keras.Model, network: UNetConfig, other: Path) -> tuple[keras.Model, UNetConfig]:
-    """Put the network of a bundle beside another network.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A network.
-    network : UNetConfig
-        Its shape.
-    other : Path
-        Bundle of one network, with the same preprocessing and classes.
-
-    Returns
-    -------
-    model : keras.Model
-        The mean of both before the sigmoid.
-    network : UNetConfig
-        Its shape.
-    """
-    bundle = load_bundle(other)
-    config = replace(network, beside=bundle.config.architecture)
-    both = build_unet(config)
-    for prefix, part in zip(PREFIXES, (model, bundle.model), strict=True):
-        for layer in part.layers:
-            if layer.weights:
-                both.get_layer(prefix + layer.name).set_weights(layer.get_weights())
-    return both, config
 
 
 def bundle_config(name: str, recipe: Recipe, threshold: float) -> BundleConfig:
@@ -180,7 +150,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         validation={"synthetic_heads_held_out": scores},
     )
     threshold = float(scores.get("threshold", 0.5))
-    save_bundle(chosen.bundle, model, bundle_config(chosen.recipe, recipe, threshold), card)
+    save_bundle(
+        chosen.bundle,
+        model,
+        bundle_config("anatomy" if anatomy else "lesion", recipe, threshold),
+        card,
+    )
 
 
 if __name__ == "__main__":

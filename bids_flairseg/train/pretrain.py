@@ -20,9 +20,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_flairseg.model.bundle import load_bundle
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.losses import careful_loss, class_loss
+from bids_flairseg.train.members import part
 from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.recipes import RECIPES, Recipe
 from bids_flairseg.train.state import load_state, read_arrays, save_state, write_arrays, write_text
@@ -168,7 +168,7 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
     recipe : Recipe
         What was trained.
     run : Path
-        Folder of the run, or a bundle that was made of one.
+        Folder of the run, or a bundle that was made of one, alone or beside another.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
         float32.
     """
     if not (run / STATE).exists():
-        return load_bundle(run).model
+        return part(run, recipe.network)
     trained = compiled(recipe, recipe.warm_up_steps + 1, second_stage=(run / START).exists())
     load_state(run / STATE, trained)
     trained.optimizer.finalize_variable_values(trained.trainable_variables)

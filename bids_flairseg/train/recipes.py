@@ -124,7 +124,15 @@ _LESION = UNetConfig(
     residual=False, head=(16,), head_kernel=3, head_activation="linear",
 )  # fmt: skip
 
+_BLOCKS = UNetConfig(
+    encoder=(Stage(32, 32, 48), Stage(48, 48, 64), Stage(64, 64, 96), Stage(96, 96, 128)),
+    decoder=(Stage(128, 128, 96), Stage(96, 96, 64), Stage(64, 64, 48), Stage(48, 48, 32)),
+    residual=False, patch=2, head=(8,), head_kernel=3, head_activation="linear",
+)  # fmt: skip
+
 RECIPES = {
     "anatomy": Recipe(network=_ANATOMY, crop=(96, 112, 96), voxel_mm=2.0),
     "lesion": Recipe(network=_LESION, crop=(128, 128, 96), voxel_mm=1.0, learning_rate=1.5e-3),
+    # what stands beside it
+    "lesion-blocks": Recipe(network=_BLOCKS, crop=(128, 128, 96), voxel_mm=1.0, learning_rate=1e-3),
 }

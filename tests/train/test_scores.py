@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bids_flairseg.errors import InputError
 from bids_flairseg.model.bundle import Card, load_bundle, save_bundle
 from bids_flairseg.train.pool import write_example
 from bids_flairseg.train.scores import Answer, ask, score_lesions
@@ -75,7 +76,7 @@ def test_a_network_goes_beside_another_and_the_mean_of_both_comes_out(
     tmp_path: Path, parent: Path
 ) -> None:
     from bids_flairseg.model.unet import build_unet
-    from bids_flairseg.train.export import join
+    from bids_flairseg.train.members import join, part
 
     bundle = load_bundle(parent)
     own = replace(bundle.config.architecture, patch=1)
@@ -90,3 +91,8 @@ def test_a_network_goes_beside_another_and_the_mean_of_both_comes_out(
     save_bundle(tmp_path / "both", both, replace(bundle.config, architecture=network), Card())
     again = load_bundle(tmp_path / "both").model
     np.testing.assert_allclose(np.asarray(again(image)), expected, atol=2e-3)
+    for shape, alone in ((own, model), (bundle.config.architecture, bundle.model)):
+        found = part(tmp_path / "both", shape)
+        np.testing.assert_allclose(np.asarray(found(image)), np.asarray(alone(image)), atol=2e-3)
+    with pytest.raises(InputError, match=r"both: expected a network of the recipe's shape"):
+        part(tmp_path / "both", replace(own, head_kernel=5))

@@ -1,0 +1,78 @@
+"""Two networks side by side in one bundle: put together, and taken apart to be trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+
+from bids_flairseg.errors import InputError
+from bids_flairseg.model.bundle import load_bundle
+from bids_flairseg.model.unet import PREFIXES, UNetConfig, build_unet
+
+
+def join(model: keras.Model, network: UNetConfig, other: Path) -> tuple[keras.Model, UNetConfig]:
+    """Put the network of a bundle beside another network.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A network.
+    network : UNetConfig
+        Its shape.
+    other : Path
+        Bundle of one network, with the same preprocessing and classes.
+
+    Returns
+    -------
+    model : keras.Model
+        The mean of both before the sigmoid.
+    network : UNetConfig
+        Its shape.
+    """
+    bundle = load_bundle(other)
+    config = replace(network, beside=bundle.config.architecture)
+    both = build_unet(config)
+    for prefix, part in zip(PREFIXES, (model, bundle.model), strict=True):
+        for layer in part.layers:
+            if layer.weights:
+                both.get_layer(prefix + layer.name).set_weights(layer.get_weights())
+    return both, config
+
+
+def part(folder: Path, network: UNetConfig) -> keras.Model:
+    """Return the network of a bundle that has a given shape.
+
+    Parameters
+    ----------
+    folder : Path
+        Bundle of one network or of two.
+    network : UNetConfig
+        The shape wanted; of one network.
+
+    Returns
+    -------
+    model : keras.Model
+        With the bundle's weights.
+
+    Raises
+    ------
+    InputError
+        If none of the bundle's networks has that shape.
+    """
+    bundle = load_bundle(folder)
+    shape = bundle.config.architecture
+    if shape == network:
+        return bundle.model
+    for prefix, one in zip(PREFIXES, shape.members, strict=False):
+        if replace(one, beside=None) == network:
+            alone = build_unet(network)
+            for layer in alone.layers:
+                if layer.weights:
+                    layer.set_weights(bundle.model.get_layer(prefix + layer.name).get_weights())
+            return alone
+    raise InputError(
+        f"{folder}: expected a network of the recipe's shape, found another one. Start from a "
+        "bundle that the recipe made, or from none."
+    )
