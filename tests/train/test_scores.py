@@ -79,7 +79,7 @@ def test_a_network_goes_beside_another_and_the_mean_of_both_comes_out(
     from bids_flairseg.train.members import join, part
 
     bundle = load_bundle(parent)
-    own = replace(bundle.config.architecture, patch=1)
+    own = replace(bundle.config.architecture, patch=1, head_kernel=1)
     model = build_unet(own)
     both, network = join(model, own, parent)
     assert network.beside == bundle.config.architecture
