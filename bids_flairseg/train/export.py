@@ -150,12 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         validation={"synthetic_heads_held_out": scores},
     )
     threshold = float(scores.get("threshold", 0.5))
-    save_bundle(
-        chosen.bundle,
-        model,
-        bundle_config("anatomy" if anatomy else "lesion", recipe, threshold),
-        card,
-    )
+    config = bundle_config("anatomy" if anatomy else "lesion", recipe, threshold)
+    save_bundle(chosen.bundle, model, config, card)
 
 
 if __name__ == "__main__":

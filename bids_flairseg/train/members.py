@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,10 +35,9 @@ def join(model: keras.Model, network: UNetConfig, other: Path) -> tuple[keras.Mo
     bundle = load_bundle(other)
     config = replace(network, beside=bundle.config.architecture)
     both = build_unet(config)
-    for prefix, part in zip(PREFIXES, (model, bundle.model), strict=True):
-        for layer in part.layers:
-            if layer.weights:
-                both.get_layer(prefix + layer.name).set_weights(layer.get_weights())
+    for prefix, member in zip(PREFIXES, (model, bundle.model), strict=True):
+        for inside, layer in _pairs(both, prefix, member):
+            inside.set_weights(layer.get_weights())
     return both, config
 
 
@@ -68,11 +68,19 @@ def part(folder: Path, network: UNetConfig) -> keras.Model:
     for prefix, one in zip(PREFIXES, shape.members, strict=False):
         if replace(one, beside=None) == network:
             alone = build_unet(network)
-            for layer in alone.layers:
-                if layer.weights:
-                    layer.set_weights(bundle.model.get_layer(prefix + layer.name).get_weights())
+            for inside, layer in _pairs(bundle.model, prefix, alone):
+                layer.set_weights(inside.get_weights())
             return alone
     raise InputError(
         f"{folder}: expected a network of the recipe's shape, found another one. Start from a "
         "bundle that the recipe made, or from none."
     )
+
+
+def _pairs(
+    both: keras.Model, prefix: str, alone: keras.Model
+) -> Iterator[tuple[keras.Layer, keras.Layer]]:
+    """Yield each layer with weights as it is within two networks, and as it is alone."""
+    for layer in alone.layers:
+        if layer.weights:
+            yield both.get_layer(prefix + layer.name), layer
