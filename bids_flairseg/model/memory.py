@@ -34,8 +34,24 @@ def prediction_bytes(config: UNetConfig, shape: tuple[int, int, int], *, itemsiz
     """
     voxels = math.prod(shape)
     ends = 4 * (1 + config.classes)  # image and probabilities are float32
-    channels = sum(max(_live_channels(one)) for one in config.members)  # they may run at once
+    channels = sum(live_channels(one) for one in config.members)  # they may run at once
     return int(voxels * (channels * itemsize * _OVERHEAD + ends))
+
+
+def live_channels(config: UNetConfig) -> float:
+    """Count the channels, each as large as the input, that are alive at most in one pass.
+
+    Parameters
+    ----------
+    config : UNetConfig
+        Shape of a network; one beside it does not count.
+
+    Returns
+    -------
+    channels : float
+        Of the widest step.
+    """
+    return max(_live_channels(config))
 
 
 def available_bytes(root: Path = Path("/")) -> int:

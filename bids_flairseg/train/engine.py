@@ -24,7 +24,7 @@ from bids_flairseg.train.cursor import CaseScore, Cursor, Progress, mean_dice
 from bids_flairseg.train.feed import choose_micro_batch, naming_memory, open_epoch
 from bids_flairseg.train.job import DivergedError, FitResult, StoppedError, TrainingJob
 from bids_flairseg.train.journal import Journal
-from bids_flairseg.train.layers import freeze
+from bids_flairseg.train.layers import freeze, trained_members
 from bids_flairseg.train.network import build, compile_model, published, training_precision
 from bids_flairseg.train.pace import Pace
 from bids_flairseg.train.parallel import share_batches, share_out, spread, synchronise
@@ -94,7 +94,9 @@ class _Training:
         self.parent: list[NDArray[np.float32]] | None = None
         if job.parent:
             self.parent = [np.array(value) for value in self.model.get_weights()]
-        self.trained = freeze(self.model, job.layers, norm=self.recipe.norm == "keep")
+        members = trained_members(self.config.architecture, self.recipe.networks)
+        keep = self.recipe.norm == "keep"
+        self.trained = freeze(self.model, job.layers, norm=keep, members=members)
         synchronise(self.model)
         self._compile()
         if state:
@@ -178,7 +180,8 @@ class _Training:
     def _greet(self, device: str, precision: str) -> None:
         total = sum(int(np.prod(v.shape)) for v in self.model.weights)
         self.journal.say(
-            f"training {self.trained:,} of {total:,} parameters (layers: {self.job.layers}) on "
+            f"training {self.trained:,} of {total:,} parameters (layers: {self.job.layers}, "
+            f"networks: {self.recipe.networks}) on "
             f"{len(self.job.train)} cases, {len(self.job.validation)} held out; "
             f"{self.recipe.batch} patches a step, {self.cursor.micro_batch} at once; {device}"
             f"{f' x {self.devices}' if self.devices > 1 else ''}, {precision}"

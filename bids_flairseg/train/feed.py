@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 
 import keras
 import numpy as np
 
 from bids_flairseg.errors import UsageError
-from bids_flairseg.model.memory import available_bytes, resident_bytes
-from bids_flairseg.model.unet import Stage, UNetConfig
+from bids_flairseg.model.memory import available_bytes, live_channels, resident_bytes
+from bids_flairseg.model.unet import PREFIXES, Stage, UNetConfig
 from bids_flairseg.train.job import TrainingJob, check_patch
+from bids_flairseg.train.layers import trained_members
 from bids_flairseg.train.patches import PatchDataset
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.train.sampling import Sampling
@@ -139,7 +141,8 @@ def choose_micro_batch(
         is no multiple that the network can halve.
     """
     check_patch(recipe, network)
-    each = training_bytes(network, recipe.patch, itemsize=itemsize)
+    members = trained_members(network, recipe.networks)
+    each = training_bytes(network, recipe.patch, itemsize=itemsize, members=members)
     free = _device_bytes(device, memory_mb)
     shared = [count for count in _divisors(recipe.batch) if count % devices == 0]
     wanted = [recipe.micro_batch] if recipe.micro_batch else shared
@@ -147,7 +150,9 @@ def choose_micro_batch(
     if not fitting:
         least, usable = min(wanted), devices * free * _SHARE_OF_MEMORY
         most = max((count for count in shared if count * each <= usable), default=0)
-        edge = most or _largest_patch(recipe, network, usable / devices, itemsize=itemsize)
+        edge = most or _largest_patch(
+            recipe, network, usable / devices, itemsize=itemsize, members=members
+        )
         hint = f"micro_batch={most}" if most else f"patch={edge}"
         remedy = f"Take {hint} or less." if edge else "More memory is needed."
         raise UsageError(
@@ -158,12 +163,18 @@ def choose_micro_batch(
     return max(fitting)
 
 
-def _largest_patch(recipe: SiteRecipe, network: UNetConfig, usable: float, *, itemsize: int) -> int:
+def _largest_patch(
+    recipe: SiteRecipe,
+    network: UNetConfig,
+    usable: float,
+    *,
+    itemsize: int,
+    members: Sequence[str],
+) -> int:
     """Return the largest edge of which one patch fits into some bytes; 0 where none does."""
+    needed = partial(training_bytes, network, itemsize=itemsize, members=members)
     edges = range(recipe.patch - network.multiple, 7, -network.multiple)
-    return next(
-        (edge for edge in edges if training_bytes(network, edge, itemsize=itemsize) <= usable), 0
-    )
+    return next((edge for edge in edges if needed(edge) <= usable), 0)
 
 
 @contextmanager
@@ -198,7 +209,9 @@ def naming_memory(micro_batch: int) -> Iterator[None]:
         raise
 
 
-def training_bytes(network: UNetConfig, edge: int, *, itemsize: int) -> int:
+def training_bytes(
+    network: UNetConfig, edge: int, *, itemsize: int, members: Sequence[str] = PREFIXES
+) -> int:
     """Estimate the memory of one patch in training.
 
     Parameters
@@ -209,13 +222,18 @@ def training_bytes(network: UNetConfig, edge: int, *, itemsize: int) -> int:
         Of the patch, in voxels.
     itemsize : int
         Bytes of an activation.
+    members : sequence of str
+        Those that are trained, see :func:`bids_flairseg.train.layers.trained_members`.
 
     Returns
     -------
     size : int
         Bytes of all activations that the gradient needs, with the kernels' own space.
     """
-    channels = sum(_kept_channels(one) for one in network.members)
+    channels = sum(
+        _kept_channels(one) if prefix in members else live_channels(one)
+        for prefix, one in zip(PREFIXES, network.members, strict=False)
+    )
     return int(edge**3 * channels * itemsize * _OVERHEAD)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_flairseg.errors import InputError, MissingInputError, UsageError
-from bids_flairseg.train.layers import LAYERS
+from bids_flairseg.train.layers import LAYERS, NETWORKS
 
 PRESETS = ("default", "duong2019", "quick")
 
@@ -58,6 +58,10 @@ class SiteRecipe:
     layers: str = _choice(
         "all", LAYERS, "What is trained where training begins with a bundle; `--layers` wins."
     )
+    networks: str = _choice(
+        "all", NETWORKS,
+        "Of a bundle of two networks, train both, or (`blocks`) only the one on blocks of voxels.",
+    )  # fmt: skip
     loss: str = _choice(
         "both", ("cross-entropy", "dice", "both", "careful"),
         "What is made small: cross-entropy, soft Dice, their sum with missed lesion counting "
@@ -209,7 +213,7 @@ def load_recipe(
         There is no such preset and no such file.
     InputError
         The file is no TOML, a key is unknown, a value has the wrong type, or only some layers
-        are to be trained from scratch.
+        or networks are to be trained from scratch.
     UsageError
         The same for a key of `overrides`.
     """
@@ -221,11 +225,13 @@ def load_recipe(
     try:
         given = {key: _parse(key, text) for key, text in (overrides or {}).items()}
         recipe = SiteRecipe(**values | given)
-        if recipe.layers != "all" and not fine_tuning:
-            raise InputError(
-                "layers: expected all where training begins from scratch, found "
-                f"{recipe.layers}. Put it below [{_FEW_TABLE}]."
-            )
+        for key in ("layers", "networks"):
+            value = getattr(recipe, key)
+            if value != "all" and not fine_tuning:
+                raise InputError(
+                    f"{key}: expected all where training begins from scratch, found {value}. Put "
+                    f"it below [{_FEW_TABLE}]."
+                )
         return recipe
     except InputError as error:
         if overrides:

@@ -22,16 +22,21 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("flags", "precision"),
+    ("maker", "flags", "precision"),
     [
-        ("fpu avx2 avx512f avx512_bf16", "bfloat16"),
-        ("fpu amx_bf16 amx_tile", "bfloat16"),
-        ("fpu avx2 avx512f", "float32"),
+        ("AuthenticAMD", "fpu avx2 avx512f avx512_bf16", "bfloat16"),
+        ("GenuineIntel", "fpu avx2 avx512f avx512_bf16", "float32"),
+        ("GenuineIntel", "fpu avx512_bf16 amx_bf16 amx_tile", "bfloat16"),
+        ("AuthenticAMD", "fpu avx2 avx512f", "float32"),
     ],
 )
-def test_processor_decides_about_precision(tmp_path: Path, flags: str, precision: str) -> None:
+def test_processor_decides_about_precision(
+    tmp_path: Path, maker: str, flags: str, precision: str
+) -> None:
     cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\n")
+    cpuinfo.write_text(
+        f"processor\t: 0\nvendor_id\t: {maker}\nflags\t\t: {flags}\n\nprocessor\t: 1\n"
+    )
     assert runtime.choose_precision(TINY, cpuinfo=cpuinfo) == precision
     assert runtime.choose_precision(TINY, device="gpu", cpuinfo=cpuinfo) == "float32"
     careful = dataclasses.replace(TINY, inference=Inference(0.5, 16, 8, precision="float32"))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from bids_flairseg.errors import UsageError
-from bids_flairseg.model.bundle import bundled, load_bundle, read_config
+from bids_flairseg.model.bundle import Card, bundled, load_bundle, read_config, save_bundle
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.unet import DUONG2019, UNetConfig, build_unet
 from bids_flairseg.train import engine
-from bids_flairseg.train.layers import LAYERS, freeze, trained_layers
-from tests.train.blobs import TINY_NET, TINY_RECIPE, tiny_job
+from bids_flairseg.train.layers import LAYERS, freeze, trained_layers, trained_members
+from tests.train.blobs import TINY_CONFIG, TINY_NET, TINY_RECIPE, tiny_job
 
 set_up(1, "cpu")
 
@@ -67,6 +67,42 @@ def test_of_two_networks_the_layers_of_both_are_trained() -> None:
         beside = {name for name in chosen if name.startswith("beside_")}
         assert beside
         assert chosen - beside
+
+
+@pytest.mark.parametrize(
+    ("network", "members"),
+    [
+        (TWO, ("beside_",)),
+        (replace(TINY_NET, patch=2, beside=TINY_NET), ("",)),
+        (replace(TINY_NET, beside=TINY_NET), ("", "beside_")),
+        (TINY_NET, ("",)),
+    ],
+)
+def test_the_network_on_blocks_may_be_trained_alone(
+    network: UNetConfig, members: tuple[str, ...]
+) -> None:
+    assert trained_members(network, "blocks") == members
+    assert trained_members(network, "all") == ("", "beside_")[: len(network.members)]
+    model = build_unet(network)
+    for layers in LAYERS:
+        freeze(model, layers, members=members)
+        trained = [layer.name for layer in model.layers if layer.trainable and layer.weights]
+        assert trained
+        assert all(("beside_" if n.startswith("beside_") else "") in members for n in trained)
+
+
+def test_the_network_at_full_resolution_stays_to_the_bit(tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    config = replace(TINY_CONFIG, architecture=TWO)
+    save_bundle(parent, build_unet(TWO), config, Card())
+    recipe = replace(
+        TINY_RECIPE, epochs=1, steps_per_epoch=2, keep_best=False, networks="blocks", norm="update"
+    )
+    result = engine.fit(tiny_job(tmp_path / "run", parent=parent, recipe=recipe))
+    old = {v.path: np.asarray(v.value) for v in load_bundle(parent).model.weights}
+    for variable in result.model.weights:
+        same = np.array_equal(np.asarray(variable.value), old[variable.path])
+        assert same != variable.path.startswith("beside_"), variable.path
 
 
 def test_layers_that_do_not_exist_are_told(tmp_path: Path, parent: Path) -> None:

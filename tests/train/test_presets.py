@@ -106,8 +106,9 @@ def test_layers_are_chosen_where_training_begins_with_a_bundle_only(tmp_path: Pa
     assert load_recipe(file).layers == "all"
     assert load_recipe(file, fine_tuning=True).layers == "last"
     assert load_recipe("default", {"layers": "first"}, fine_tuning=True).layers == "first"
-    with pytest.raises(UsageError, match="expected all where training begins from scratch"):
-        load_recipe("default", {"layers": "first"})
+    for key, value in (("layers", "first"), ("networks", "blocks")):
+        with pytest.raises(UsageError, match=f"{key}: expected all where training begins from"):
+            load_recipe("default", {key: value})
 
 
 def test_a_wrong_value_of_the_command_line_is_a_mistake_of_use() -> None:
