@@ -97,9 +97,7 @@ def trained_members(network: UNetConfig, networks: str) -> tuple[str, ...]:
     )
 
 
-def trained_layers(
-    names: list[str], layers: str, members: Sequence[str] = PREFIXES
-) -> set[str]:
+def trained_layers(names: list[str], layers: str, members: Sequence[str] = PREFIXES) -> set[str]:
     """Choose names of layers.
 
     Parameters

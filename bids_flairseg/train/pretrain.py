@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.model.unet import build_unet
+from bids_flairseg.train.layers import freeze, trained_members
 from bids_flairseg.train.losses import careful_loss, class_loss
 from bids_flairseg.train.members import part
 from bids_flairseg.train.pool import read_example
@@ -143,9 +144,8 @@ def compiled(
     """
     keras.mixed_precision.set_global_policy(recipe.precision)
     model = build_unet(recipe.network)
-    for layer in model.layers:
-        if second_stage and isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+    members = trained_members(recipe.network, recipe.networks)
+    freeze(model, "all", norm=second_stage, members=members)
     warm = recipe.warm_up_steps
     schedule = schedule or keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 20, steps - warm, alpha=0.005,
@@ -309,6 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, help="peak rate, instead of the recipe's")
     parser.add_argument("--crop", type=int, nargs=3, help="voxels, instead of the recipe's")
     parser.add_argument("--batch", type=int, help="examples a step, instead of the recipe's")
+    parser.add_argument("--precision", help="policy of Keras, instead of the recipe's")
     parser.add_argument("--minutes", type=float, help="end this call after so long")
     parser.add_argument("--workers", type=int, default=1, help="threads that cut crops")
     chosen = parser.parse_args(arguments)
@@ -318,6 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recipe, seed=chosen.seed, workers=chosen.workers,
         learning_rate=chosen.learning_rate or recipe.learning_rate,
         crop=tuple(chosen.crop or recipe.crop), batch=chosen.batch or recipe.batch,
+        precision=chosen.precision or recipe.precision,
     )  # fmt: skip
     train(
         recipe, chosen.pool, chosen.run, steps=chosen.steps, start=chosen.start,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,9 @@ class Recipe:
         Seed of the initial weights and of all crops.
     workers : int
         Threads that cut crops ahead; the result does not depend on it.
+    networks : str
+        Which of two networks side by side are trained: see
+        :func:`bids_flairseg.train.layers.trained_members`.
     """
 
     network: UNetConfig
@@ -57,6 +60,7 @@ class Recipe:
     steps_per_epoch: int = 100
     seed: int = 0
     workers: int = 1
+    networks: str = "all"
 
     def augment(
         self, rng: Rng, image: NDArray[np.float16], target: NDArray[np.uint8]
@@ -135,4 +139,12 @@ RECIPES = {
     "lesion": Recipe(network=_LESION, crop=(128, 128, 96), voxel_mm=1.0, learning_rate=1.5e-3),
     # what stands beside it
     "lesion-blocks": Recipe(network=_BLOCKS, crop=(128, 128, 96), voxel_mm=1.0, learning_rate=1e-3),
+    # both, the first of which stays as it is: the second learns what is missing
+    "lesion-pair": Recipe(
+        network=replace(_LESION, beside=_BLOCKS),
+        crop=(128, 128, 96),
+        voxel_mm=1.0,
+        learning_rate=5e-4,
+        networks="blocks",
+    ),
 }

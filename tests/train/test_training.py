@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -114,6 +115,18 @@ def test_a_second_stage_begins_at_the_averages_and_leaves_the_normalisation(
         kept = isinstance(one, keras.layers.BatchNormalization)
         for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
             assert np.array_equal(a, b) == kept
+
+
+@pytest.mark.slow
+def test_a_network_beside_another_learns_alone(examples: Path, tmp_path: Path) -> None:
+    beside = replace(TINY.network, patch=2)
+    two = replace(TINY, network=replace(TINY.network, beside=beside), networks="blocks")
+    first = pretrain.train(two, examples, tmp_path / "run", steps=3, limit=0)
+    old = {variable.path: np.array(variable.value) for variable in first.weights}
+    last = pretrain.train(two, examples, tmp_path / "run", steps=6)
+    for variable in last.weights:
+        same = np.array_equal(old[variable.path], variable.value)
+        assert same != variable.path.startswith("beside_"), variable.path
 
 
 @pytest.mark.slow

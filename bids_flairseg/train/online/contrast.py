@@ -15,6 +15,7 @@ from jax import Array
 from bids_flairseg.train.online.draws import Draws, blur
 from bids_flairseg.train.online.heads import NUMBERS
 from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.healthy import CAP, CAP_MM
 
 _FIRST_OUTSIDE = NUMBERS.index(500)
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
@@ -245,8 +246,8 @@ def add_caps(draws: Draws, image: Array, anatomy: Anatomy, places: tuple[Array, 
         return jnp.exp(-0.5 * (apart**2).sum(0))
 
     for end in (0, 1):
-        level = jnp.where(draws.chance(0.5), draws.uniform(0.05, 0.3), 0.0)
-        reach = draws.uniform(3, 7, (1,)) * jnp.ones(3)
+        level = jnp.where(draws.chance(0.5), draws.uniform(*CAP), 0.0)
+        reach = draws.uniform(*CAP_MM, (1,)) * jnp.ones(3)
         for side in (0, 2):
             image += level * draws.uniform(0.7, 1.3) * near(points[side + end], reach) * white
     between = jnp.clip(near(points[4], jnp.asarray([8.0, 2.5, 3.0])) * 1.5, 0, 1)

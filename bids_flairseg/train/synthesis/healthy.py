@@ -14,6 +14,9 @@ from bids_flairseg.train.synthesis.places import BRAIN_TABLE
 from bids_flairseg.train.synthesis.space import Rng, smooth_field
 
 _VOXEL_MM = 1.0
+#: How much brighter than white matter caps are, and their spread in mm: wider or brighter ones a
+#: rater would outline.
+CAP, CAP_MM = (0.05, 0.22), (2.5, 5.0)
 
 
 def add_normal_brightness(
@@ -126,7 +129,7 @@ def add_caps(
     white = np.isin(labels, lb.WHITE)
     for end in (0, 1):
         if rng.random() < 0.5:
-            level, reach = rng.uniform(0.05, 0.3), [rng.uniform(3, 7)] * 3
+            level, reach = rng.uniform(*CAP), [rng.uniform(*CAP_MM)] * 3
             for side in (0, 2):
                 image += level * rng.uniform(0.7, 1.3) * near(points[side + end], reach) * white
     if rng.random() < 0.4:
