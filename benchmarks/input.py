@@ -1,13 +1,14 @@
 """The input of training: whether it slows training down, and whether its memory stays flat.
 
 Cases of the size of a head are written to a store as training does it. The lesion network then
-trains in turns: on two batches that lie in memory, which is pure compute, and on what
-`PatchDataset` cuts from the mapped and augmented volumes, as in the recipe. The first step of each
-turn, in which the queue fills, does not count. Rates, processor time and their ratios are printed
-for each pair of turns, so that whatever else the machine does meets both; then the memory.
+trains in turns, as in fine-tuning with so many participants: on two batches that lie in memory,
+which is pure compute, and on what `PatchDataset` cuts from the mapped and augmented volumes. The
+first step of each turn, in which the queue fills, does not count. Rates, processor time and their
+ratios are printed for each pair of turns, so that whatever else the machine does meets both; then
+the memory.
 
     python benchmarks/input.py [--cases 100] [--steps 20] [--turns 3] [--batch 4] [--patch 96]
-        [--micro-batch 1]
+        [--micro-batch 1] [--networks all]
 
 Ends with 1 where the median ratio is under 0.95 or the memory over 4 GB, with ``--check``.
 """
@@ -34,6 +35,7 @@ from bids_flairseg.model.bundle import BundleConfig, bundled, read_config
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.feed import sampling_of
+from bids_flairseg.train.layers import NETWORKS, freeze, trained_members
 from bids_flairseg.train.network import compile_model, training_precision
 from bids_flairseg.train.patches import PatchDataset
 from bids_flairseg.train.presets import SiteRecipe, load_recipe
@@ -120,15 +122,21 @@ def make_model(
         "mixed_bfloat16" if precision == "bfloat16" else "float32"
     )
     model = build_unet(config.architecture)
+    members = trained_members(config.architecture, recipe.networks)
+    freeze(model, recipe.layers, norm=recipe.norm == "keep", members=members)
     compile_model(model, recipe, rounds=rounds, steps=10_000)
     return model
 
 
 def compare(cases: tuple[StoredCase, ...], chosen: argparse.Namespace) -> tuple[float, float]:
     """Train in turns; return the median ratio of rates and the most memory in GB."""
+    values = {"batch": chosen.batch, "patch": chosen.patch, "steps_per_epoch": 0}
+    values |= {"networks": chosen.networks} if chosen.networks else {}
     recipe = load_recipe(
         "default",
-        {"batch": str(chosen.batch), "patch": str(chosen.patch), "steps_per_epoch": "0"},
+        {key: str(value) for key, value in values.items()},
+        fine_tuning=True,
+        participants=chosen.cases,
     )
     config = read_config(bundled("lesion"))
     precision = training_precision(recipe, config, "cpu")
@@ -179,6 +187,7 @@ def main() -> int:
         "--micro-batch", type=int, default=0, help="patches at once, as in a recipe; 0 for all"
     )
     parser.add_argument("--patch", type=int, default=96)
+    parser.add_argument("--networks", choices=NETWORKS, help="instead of the recipe's")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--check", action="store_true", help="fail where it is too slow or large")
     chosen = parser.parse_args()

@@ -119,7 +119,7 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         "--layers",
         choices=LAYERS,
         help="which layers are fine-tuned (default: what the recipe says: last, and from ten "
-        "participants on all)",
+        "participants on all of the network on blocks)",
     )
     group.add_argument(
         "--from-scratch",

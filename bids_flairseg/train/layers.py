@@ -97,6 +97,27 @@ def trained_members(network: UNetConfig, networks: str) -> tuple[str, ...]:
     )
 
 
+def name_trained(network: UNetConfig, layers: str, networks: str) -> str:
+    """Say what is trained.
+
+    Parameters
+    ----------
+    network : UNetConfig
+        Of one network or of two.
+    layers : str
+        One of :data:`LAYERS`.
+    networks : str
+        One of :data:`NETWORKS`.
+
+    Returns
+    -------
+    text : str
+        For instance ``all of the network on blocks``.
+    """
+    some = len(trained_members(network, networks)) < len(network.members)
+    return f"{layers} of the network on blocks" if some else layers
+
+
 def trained_layers(names: list[str], layers: str, members: Sequence[str] = PREFIXES) -> set[str]:
     """Choose names of layers.
 

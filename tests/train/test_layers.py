@@ -13,7 +13,7 @@ from bids_flairseg.model.bundle import Card, bundled, load_bundle, read_config, 
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.unet import DUONG2019, UNetConfig, build_unet
 from bids_flairseg.train import engine
-from bids_flairseg.train.layers import LAYERS, freeze, trained_layers, trained_members
+from bids_flairseg.train.layers import LAYERS, freeze, name_trained, trained_layers, trained_members
 from tests.train.blobs import TINY_CONFIG, TINY_NET, TINY_RECIPE, tiny_job
 
 set_up(1, "cpu")
@@ -83,6 +83,9 @@ def test_the_network_on_blocks_may_be_trained_alone(
 ) -> None:
     assert trained_members(network, "blocks") == members
     assert trained_members(network, "all") == ("", "beside_")[: len(network.members)]
+    alone = len(members) < len(network.members)
+    assert name_trained(network, "last", "blocks") == "last" + " of the network on blocks" * alone
+    assert name_trained(network, "last", "all") == "last"
     model = build_unet(network)
     for layers in LAYERS:
         freeze(model, layers, members=members)
