@@ -118,8 +118,8 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--layers",
         choices=LAYERS,
-        help="which layers are fine-tuned (default: what the recipe says: last, and from ten "
-        "participants on all of the network on blocks)",
+        help="which layers are fine-tuned (default: what the recipe says: all, of two networks "
+        "those of the one on blocks)",
     )
     group.add_argument(
         "--from-scratch",

@@ -16,7 +16,6 @@ from bids_flairseg.reports.views import AXIAL, Grid, Scan, brain_box
 from bids_flairseg.train.cursor import CaseScore
 from bids_flairseg.train.curves import draw_curves
 from bids_flairseg.train.job import FitResult, TrainingJob
-from bids_flairseg.train.layers import name_trained
 from bids_flairseg.train.presets import recipe_keys
 from bids_flairseg.train.result import summarise
 from bids_flairseg.train.state import write_text
@@ -121,7 +120,7 @@ def render_training(job: TrainingJob, result: FitResult) -> str:
     return render(
         "training.html.j2",
         name=result.config.name,
-        layers=name_trained(result.config.architecture, job.layers, job.recipe.networks),
+        layers=job.trained,
         fine_tuned=job.parent is not None,
         trained=len(job.train),
         synthetic=len(job.synthetic),

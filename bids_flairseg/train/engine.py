@@ -24,7 +24,6 @@ from bids_flairseg.train.cursor import CaseScore, Cursor, Progress, mean_dice
 from bids_flairseg.train.feed import choose_micro_batch, naming_memory, open_epoch
 from bids_flairseg.train.job import DivergedError, FitResult, StoppedError, TrainingJob
 from bids_flairseg.train.journal import Journal
-from bids_flairseg.train.layers import freeze, name_trained, trained_members
 from bids_flairseg.train.network import build, compile_model, published, training_precision
 from bids_flairseg.train.pace import Pace
 from bids_flairseg.train.parallel import share_batches, share_out, spread, synchronise
@@ -94,9 +93,7 @@ class _Training:
         self.parent: list[NDArray[np.float32]] | None = None
         if job.parent:
             self.parent = [np.array(value) for value in self.model.get_weights()]
-        members = trained_members(self.config.architecture, self.recipe.networks)
-        keep = self.recipe.norm == "keep"
-        self.trained = freeze(self.model, job.layers, norm=keep, members=members)
+        self.trained = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
         synchronise(self.model)
         self._compile()
         if state:
@@ -179,10 +176,8 @@ class _Training:
 
     def _greet(self, device: str, precision: str) -> None:
         total = sum(int(np.prod(v.shape)) for v in self.model.weights)
-        network = self.config.architecture
-        layers = name_trained(network, self.job.layers, self.recipe.networks)
         self.journal.say(
-            f"training {self.trained:,} of {total:,} parameters (layers: {layers}) on "
+            f"training {self.trained:,} of {total:,} parameters (layers: {self.job.trained}) on "
             f"{len(self.job.train)} cases, {len(self.job.validation)} held out; "
             f"{self.recipe.batch} patches a step, {self.cursor.micro_batch} at once; {device}"
             f"{f' x {self.devices}' if self.devices > 1 else ''}, {precision}"

@@ -18,7 +18,7 @@ from bids_flairseg.model.bundle import (
 )
 from bids_flairseg.model.unet import DUONG2019, UNetConfig
 from bids_flairseg.train.cursor import CaseScore
-from bids_flairseg.train.layers import LAYERS
+from bids_flairseg.train.layers import LAYERS, name_trained
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.train.store import StoredCase
 
@@ -117,6 +117,12 @@ class TrainingJob:
                 f"training: expected each case once, to train on or to validate, found {both[0]} "
                 "more often."
             )
+
+    @property
+    def trained(self) -> str:
+        """What is trained, in words."""
+        network = self.bundle_config().architecture
+        return name_trained(network, self.layers, self.recipe.networks)
 
     def bundle_config(self, threshold: float | None = None) -> BundleConfig:
         """Return the configuration of the bundle that comes out.

@@ -16,6 +16,7 @@ from bids_flairseg.model.bundle import BundleConfig, load_bundle, precision_poli
 from bids_flairseg.model.runtime import choose_precision
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.job import TrainingJob
+from bids_flairseg.train.layers import freeze, trained_members
 from bids_flairseg.train.losses import binary_entropy, binary_loss, careful_loss, soft_dice
 from bids_flairseg.train.parallel import count_replicas
 from bids_flairseg.train.presets import SiteRecipe
@@ -33,7 +34,7 @@ _BFLOAT16_CAPABILITY = 8.0
 
 
 def build(job: TrainingJob, precision: str) -> keras.Model:
-    """Build the network that training begins with.
+    """Build the network that training begins with, frozen where it shall stay.
 
     Parameters
     ----------
@@ -59,10 +60,14 @@ def build(job: TrainingJob, precision: str) -> keras.Model:
             f"{', '.join(config.classes)}. Take the bundle of a lesion model."
         )
     if job.parent:
-        return load_bundle(job.parent, precision=precision).model
-    keras.utils.set_random_seed(job.seed)
-    with precision_policy(precision):
-        return build_unet(config.architecture)
+        model = load_bundle(job.parent, precision=precision).model
+    else:
+        keras.utils.set_random_seed(job.seed)
+        with precision_policy(precision):
+            model = build_unet(config.architecture)
+    members = trained_members(config.architecture, job.recipe.networks)
+    freeze(model, job.layers, norm=job.recipe.norm == "keep", members=members)
+    return model
 
 
 def training_precision(recipe: SiteRecipe, config: BundleConfig, device: str) -> str:

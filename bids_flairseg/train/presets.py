@@ -109,7 +109,7 @@ class SiteRecipe:
     precision: str = _choice(
         "auto", ("auto", "float32", "bfloat16"),
         "Of the activations; the loss stays in float32. `auto` takes bfloat16 where the device "
-        "computes in it.",
+        "is faster in it.",
     )  # fmt: skip
     norm: str = _choice(
         "update", ("update", "keep"),

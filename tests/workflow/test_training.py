@@ -146,7 +146,7 @@ def test_another_training_of_the_same_name_is_not_overwritten_in_silence(
 ) -> None:
     run("finetune")
     assert "replaces the model" not in caplog.text
-    run("finetune", overrides={"epochs": "3"})
+    run("finetune", overrides={"epochs": "4"})
     assert "replaces the model of another training" in caplog.text
     assert len({task.folder for task in run.trained}) == 2
 
@@ -176,7 +176,8 @@ def test_layers_are_those_of_the_recipe_unless_they_are_named(run: Commands) -> 
     run("finetune")
     run("finetune", layers="first+last")
     run("train")
-    assert [task.layers for task in run.trained] == ["last", "first+last", "all"]
+    run("finetune", overrides={"layers": "middle"})
+    assert [task.layers for task in run.trained] == ["all", "first+last", "all", "middle"]
     assert all(task.layers == task.recipe.layers for task in run.trained)
 
 
