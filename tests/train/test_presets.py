@@ -56,7 +56,7 @@ def test_many_participants_are_trained_on_for_longer(tmp_path: Path) -> None:
     few = load_recipe("default", fine_tuning=True, participants=MANY - 1)
     many = load_recipe("default", fine_tuning=True, participants=MANY)
     assert few == load_recipe("default", fine_tuning=True)
-    assert many.epochs * many.steps_per_epoch > 3 * few.epochs * few.steps_per_epoch
+    assert many.epochs * many.steps_per_epoch > 5 * few.epochs * few.steps_per_epoch
     assert load_recipe("default", participants=MANY) == load_recipe("default")
     assert load_recipe("default").networks == "all"
     assert (few.networks, many.networks) == ("blocks", "blocks")
