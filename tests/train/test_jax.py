@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
 import json, os, signal, sys
+sys.modules["tensorflow"] = None  # as if it were not installed: Keras takes it where it is
 from pathlib import Path
 import numpy as np
 from bids_flairseg.model.bundle import load_bundle
@@ -44,7 +45,6 @@ models = {"own": again, "foreign": load_bundle(foreign).model}
 np.savez(folder / "predictions.npz", image=image,
          **{name: model.predict(image, verbose=0) for name, model in models.items()})
 print(json.dumps({
-    "tensorflow": "tensorflow" in sys.modules,
     "difference": max(float(np.abs(a - b).max()) for a, b in pairs),
     "losses": [row["loss"] for row in unbroken.history],
     "parameters": again.count_params(),
@@ -103,7 +103,6 @@ def test_training_on_jax_learns_and_resumes_without_tensorflow(
     tmp_path: Path, parent: Path
 ) -> None:
     found = on_jax(SCRIPT, tmp_path, parent)
-    assert not found["tensorflow"]
     assert found["difference"] < 1e-5
     assert found["losses"][-1] < found["losses"][0]
     _check_that_bundles_move(tmp_path, {"own": tmp_path / "bundle", "foreign": parent})
