@@ -309,7 +309,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, help="peak rate, instead of the recipe's")
     parser.add_argument("--crop", type=int, nargs=3, help="voxels, instead of the recipe's")
     parser.add_argument("--batch", type=int, help="examples a step, instead of the recipe's")
-    parser.add_argument("--precision", help="policy of Keras, instead of the recipe's")
+    parser.add_argument(
+        "--precision", choices=("float32", "mixed_bfloat16"), help="instead of the recipe's"
+    )
     parser.add_argument("--minutes", type=float, help="end this call after so long")
     parser.add_argument("--workers", type=int, default=1, help="threads that cut crops")
     chosen = parser.parse_args(arguments)
