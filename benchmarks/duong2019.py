@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+# first: it asks TensorFlow for oneDNN's convolutions, before it is loaded
+import bids_flairseg  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+# first: it asks TensorFlow for oneDNN's convolutions, before it is loaded
+import bids_flairseg  # noqa: F401  # isort: skip
 import keras
 
 from bids_flairseg.model.bundle import load_bundle

@@ -8,7 +8,7 @@ ratios are printed for each pair of turns, so that whatever else the machine doe
 the memory.
 
     python benchmarks/input.py [--cases 100] [--steps 20] [--turns 3] [--batch 4] [--patch 96]
-        [--micro-batch 1] [--networks all]
+        [--micro-batch 1] [--networks all] [--from-scratch]
 
 Ends with 1 where the median ratio is under 0.95 or the memory over 4 GB, with ``--check``.
 """
@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# first: it asks TensorFlow for oneDNN's convolutions, before it is loaded
+import bids_flairseg  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 import psutil
@@ -135,7 +137,7 @@ def compare(cases: tuple[StoredCase, ...], chosen: argparse.Namespace) -> tuple[
     recipe = load_recipe(
         "default",
         {key: str(value) for key, value in values.items()},
-        fine_tuning=True,
+        fine_tuning=not chosen.from_scratch,
         participants=chosen.cases,
     )
     config = read_config(bundled("lesion"))
@@ -187,6 +189,9 @@ def main() -> int:
         "--micro-batch", type=int, default=0, help="patches at once, as in a recipe; 0 for all"
     )
     parser.add_argument("--patch", type=int, default=96)
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="train as --mode train, not as fine-tuning"
+    )
     parser.add_argument("--networks", choices=NETWORKS, help="instead of the recipe's")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--check", action="store_true", help="fail where it is too slow or large")

@@ -112,6 +112,21 @@ def test_scripts_import_what_there_is(script: Path) -> None:
         assert {alias.name for alias in node.names} <= known, f"{script.name}: {node.module}"
 
 
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_ask_for_the_convolutions_before_tensorflow_is_loaded(script: Path) -> None:
+    """What is imported first decides which convolutions TensorFlow has, and what is measured."""
+    names = [
+        alias.name if isinstance(node, ast.Import) else node.module or ""
+        for node in ast.parse(script.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    ]
+    packages = [name.partition(".")[0] for name in names]
+    heavy = [n for n, package in enumerate(packages) if package in ("keras", "tensorflow")]
+    if heavy:
+        assert "bids_flairseg" in packages[: heavy[0]]
+
+
 def test_every_dependency_has_a_lower_bound() -> None:
     lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
     assert [text for each in lists for text in each if ">=" not in text] == [
