@@ -103,30 +103,31 @@ def _look_at(row: CaseRow) -> list[Finding]:
     """Judge one case by its facts."""
     facts = row.facts
     found = [Finding(row.name, f"{note}.", loud=_is_absent(note)) for note in facts["notes"]]
-    outside, like_brain = facts["outside"], facts["brain_dice"]
-    direct, mirrored = facts["flip"]
-    if like_brain >= BRAIN_DICE or facts["lesion_ml"] > BRAIN_DICE * facts["brain_ml"]:
+    if facts["brain_dice"] >= BRAIN_DICE or facts["lesion_ml"] > BRAIN_DICE * facts["brain_ml"]:
         text = (
             f"the label covers the brain ({facts['lesion_ml']:.0f} of {facts['brain_ml']:.0f} ml). "
             "Is it a brain mask? Give a lesion mask."
         )
-        found.append(Finding(row.name, text, fatal=True))
-    elif outside >= OUTSIDE_ODD:
+        return [*found, Finding(row.name, text, fatal=True)]
+    outside = facts["outside"]
+    if outside >= OUTSIDE_ODD:
         text = f"{outside:.0%} of the label lies outside the brain"
         fatal = outside >= OUTSIDE_FATAL
         remedy = ". Does it belong to this scan?" if fatal else "; that part is not learnt from."
         found.append(Finding(row.name, text + remedy, fatal=fatal))
-    elif (
-        facts["lesion_ml"] >= _FLIP_ML
-        and mirrored > 0.05
-        and mirrored > _FLIP_GAIN * max(direct, 0)
-    ):
-        text = (
-            f"the label may be flipped left to right: it correlates {direct:.2f} with the FLAIR "
-            f"as it is, {mirrored:.2f} mirrored. Look at both in a viewer."
-        )
-        found.append(Finding(row.name, text, loud=True))
-    return found
+    return found + _look_for_flip(row)
+
+
+def _look_for_flip(row: CaseRow) -> list[Finding]:
+    """Suspect a label that fits the image better mirrored; part of it may well lie outside."""
+    direct, mirrored = row.facts["flip"]
+    if row.facts["lesion_ml"] < _FLIP_ML or mirrored <= max(0.05, _FLIP_GAIN * direct):
+        return []
+    text = (
+        f"the label may be flipped left to right: it correlates {direct:.2f} with the FLAIR "
+        f"as it is, {mirrored:.2f} mirrored. Look at both in a viewer."
+    )
+    return [Finding(row.name, text, loud=True)]
 
 
 def _is_absent(note: str) -> bool:
@@ -211,7 +212,10 @@ def check_number(cases: int, participants: int, *, mode: str, folds: int) -> str
         There are too few.
     """
     if cases == 0:
-        raise InputError("expected at least one case with a lesion mask, found none that is usable")
+        raise InputError(
+            "expected at least one case with a lesion mask, found none that is usable. Put masks "
+            "with the names of their FLAIRs into a BIDS derivative, and name it by -d NAME=PATH."
+        )
     if mode == "crossval" and participants < 2:
         raise InputError(
             f"expected at least two participants for --mode crossval, found {participants}: each "

@@ -124,6 +124,17 @@ def test_a_flipped_label_is_suspected(tmp_path: Path) -> None:
     assert (finding.fatal, finding.loud) == (False, True)
 
 
+def test_a_flipped_label_is_suspected_though_part_of_it_lies_outside(tmp_path: Path) -> None:
+    _, _, mask = draw()
+    mask = mask[::-1].copy()
+    corner = mask[:8, :8, :8]
+    corner.flat[: np.count_nonzero(mask) // 4] = True
+    away, flipped = problems(make_case(tmp_path, mask=mask))
+    assert "20% of the label lies outside the brain; that part" in away.text
+    assert "flipped left to right" in flipped.text
+    assert (flipped.fatal, flipped.loud) == (False, True)
+
+
 def outside() -> NDArray[np.bool_]:
     mask = np.zeros(draw()[1].shape, bool)
     mask[:6, :6, :6] = True
@@ -183,7 +194,7 @@ def test_too_few_cases() -> None:
     assert not check_number(3, 2, mode="finetune", folds=3)
     assert not check_number(3, 3, mode="crossval", folds=3)
     for cases, participants, mode, text in (
-        (0, 0, "train", "none that is usable"),
+        (0, 0, "train", "none that is usable. Put masks .* by -d NAME=PATH"),
         (1, 1, "crossval", "at least two participants"),
         (2, 1, "crossval", "at least two participants"),
         (3, 2, "crossval", "Take --folds 2"),
