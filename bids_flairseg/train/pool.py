@@ -57,6 +57,11 @@ def write_example(folder: Path, index: int, example: Example) -> Path:
     return path
 
 
+def list_examples(folder: Path) -> list[Path]:
+    """Return the examples of a pool, in the order of their numbers."""
+    return sorted(folder.glob("example-*.npy"))
+
+
 def read_example(path: Path) -> Example:
     """Read what :func:`write_example` wrote.
 

@@ -17,59 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from bids_flairseg.model.unet import build_unet
-from bids_flairseg.train.layers import freeze, trained_members
+from bids_flairseg.train.beside import copy_layers, learner
+from bids_flairseg.train.crops import PoolDataset
+from bids_flairseg.train.layers import freeze
 from bids_flairseg.train.losses import careful_loss, class_loss
 from bids_flairseg.train.members import part
-from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.recipes import RECIPES, Recipe
 from bids_flairseg.train.state import load_state, read_arrays, save_state, write_arrays, write_text
 
 LOGGER = logging.getLogger(__name__)
 
 START, STATE, HISTORY = "start.npz", "state.npz", "history.jsonl"
-
-
-class PoolDataset(keras.utils.PyDataset):
-    """Random crops of the examples in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        The pool; files that appear later are used as well.
-    recipe : Recipe
-        Crop, batch and augmentation.
-    seed : int
-        With epoch and index it decides every draw.
-    epoch : int
-        Epochs that an earlier call has done.
-    """
-
-    def __init__(self, folder: Path, recipe: Recipe, *, seed: int, epoch: int = 0) -> None:
-        ahead = 1 + 2 * recipe.workers
-        super().__init__(workers=recipe.workers, use_multiprocessing=False, max_queue_size=ahead)
-        self.folder, self.recipe, self.seed, self.epoch = folder, recipe, seed, epoch
-        self.paths = sorted(folder.glob("example-*.npy"))
-
-    def __len__(self) -> int:
-        return self.recipe.steps_per_epoch
-
-    def on_epoch_end(self) -> None:
-        """Count the epoch and look for new examples."""
-        self.epoch += 1
-        self.paths = sorted(self.folder.glob("example-*.npy"))
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        pairs = [
-            self.recipe.augment(rng, *read_example(self.paths[int(rng.integers(len(self.paths)))]))
-            for _ in range(self.recipe.batch)
-        ]
-        images, targets = zip(*pairs, strict=True)
-        return np.stack(images)[..., None], np.stack(targets)[..., None]
 
 
 class Keep(keras.callbacks.Callback):
@@ -144,8 +104,9 @@ def compiled(
     """
     keras.mixed_precision.set_global_policy(recipe.precision)
     model = build_unet(recipe.network)
-    members = trained_members(recipe.network, recipe.networks)
-    freeze(model, "all", norm=second_stage, members=members)
+    if recipe.beside:
+        model = learner(model)
+    freeze(model, "all", norm=second_stage)
     warm = recipe.warm_up_steps
     schedule = schedule or keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 20, steps - warm, alpha=0.005,
@@ -182,8 +143,18 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
     trained.optimizer.finalize_variable_values(trained.trainable_variables)
     keras.mixed_precision.set_global_policy("float32")
     model = build_unet(recipe.network)
-    model.set_weights(trained.get_weights())
+    if recipe.beside:  # what was not trained is that of the start
+        _start(run, model)
+    copy_layers(trained, model)
     return model
+
+
+def _start(run: Path, model: keras.Model) -> None:
+    """Put the weights that a run began with into a network, or into what is trained of it."""
+    first, _ = read_arrays(run / START)
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights([first[weight.path] for weight in layer.weights])
 
 
 def begin(
@@ -219,14 +190,14 @@ def begin(
     run.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     if start and not (run / START).exists():
-        weights = averaged(recipe, start).get_weights()
-        write_arrays(run / START, {f"model{i}": array for i, array in enumerate(weights)})
+        weights = averaged(recipe, start).weights
+        arrays = {weight.path: keras.ops.convert_to_numpy(weight.value) for weight in weights}
+        write_arrays(run / START, arrays)
     second_stage = (run / START).exists()
     model = compiled(recipe, steps, second_stage=second_stage, schedule=schedule)
     model.optimizer.build(model.trainable_variables)
     if second_stage:
-        first, _ = read_arrays(run / START)
-        model.set_weights([first[f"model{i}"] for i in range(len(first))])
+        _start(run, model)
     minutes = 0.0
     if (run / STATE).exists():
         minutes = load_state(run / STATE, model)["minutes"]

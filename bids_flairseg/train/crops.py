@@ -1,0 +1,61 @@
+"""Random crops of the examples of a pool, as a network is trained on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_flairseg.train.beside import answer_path, read_answer
+from bids_flairseg.train.pool import list_examples, read_example
+from bids_flairseg.train.recipes import Recipe
+from bids_flairseg.train.synthesis.space import Rng
+
+
+class PoolDataset(keras.utils.PyDataset):
+    """Random crops of the examples in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The pool; files that appear later are used as well.
+    recipe : Recipe
+        Crop, batch and augmentation.
+    seed : int
+        With epoch and index it decides every draw.
+    epoch : int
+        Epochs that an earlier call has done.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, *, seed: int, epoch: int = 0) -> None:
+        ahead = 1 + 2 * recipe.workers
+        super().__init__(workers=recipe.workers, use_multiprocessing=False, max_queue_size=ahead)
+        self.folder, self.recipe, self.seed, self.epoch = folder, recipe, seed, epoch
+        self.paths = self._list()
+
+    def __len__(self) -> int:
+        return self.recipe.steps_per_epoch
+
+    def on_epoch_end(self) -> None:
+        """Count the epoch and look for new examples."""
+        self.epoch += 1
+        self.paths = self._list()
+
+    def __getitem__(self, index: int) -> tuple[Any, NDArray[np.uint8]]:
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        drawn = [self._draw(rng) for _ in range(self.recipe.batch)]
+        *inputs, targets = (np.stack(arrays)[..., None] for arrays in zip(*drawn, strict=True))
+        return inputs[0] if len(inputs) == 1 else tuple(inputs), targets
+
+    def _draw(self, rng: Rng) -> tuple[NDArray[Any], ...]:
+        path = self.paths[int(rng.integers(len(self.paths)))]
+        if self.recipe.beside:
+            return self.recipe.cut(rng, *read_example(path), read_answer(path))
+        return self.recipe.augment(rng, *read_example(path))
+
+    def _list(self) -> list[Path]:
+        paths = list_examples(self.folder)
+        return [path for path in paths if not self.recipe.beside or answer_path(path).exists()]
