@@ -215,7 +215,7 @@ def load_recipe(
         The file is no TOML, a key is unknown, a value has the wrong type, or only some layers
         or networks are to be trained from scratch.
     UsageError
-        The same for a key of `overrides`.
+        The same, for a key of `overrides` or for what they and the file make together.
     """
     path = _find(name_or_path)
     tables = [_FEW_TABLE] if fine_tuning else []
@@ -224,19 +224,33 @@ def load_recipe(
     values = {"name": path.stem} | _read(path, tables)
     try:
         given = {key: _parse(key, text) for key, text in (overrides or {}).items()}
-        recipe = SiteRecipe(**values | given)
-        for key in ("layers", "networks"):
-            value = getattr(recipe, key)
-            if value != "all" and not fine_tuning:
-                raise InputError(
-                    f"{key}: expected all where training begins from scratch, found {value}. Put "
-                    f"it below [{_FEW_TABLE}]."
-                )
-        return recipe
+        return _build(values | given, fine_tuning=fine_tuning)
     except InputError as error:
-        if overrides:
-            raise UsageError(f"recipe {path.stem} with {dict(overrides)}: {error}") from error
+        if overrides and str(error) != _fault(values, fine_tuning=fine_tuning):
+            raise UsageError(f"recipe {name_or_path} with {dict(overrides)}: {error}") from error
         raise InputError(f"{path}: {error}") from error
+
+
+def _build(values: Mapping[str, Any], *, fine_tuning: bool) -> SiteRecipe:
+    """Check all values together; raises InputError."""
+    recipe = SiteRecipe(**values)
+    for key in ("layers", "networks"):
+        value = getattr(recipe, key)
+        if value != "all" and not fine_tuning:
+            raise InputError(
+                f"{key}: expected all where training begins from scratch, found {value}. Put "
+                f"it below [{_FEW_TABLE}]."
+            )
+    return recipe
+
+
+def _fault(values: Mapping[str, Any], *, fine_tuning: bool) -> str:
+    """Say what is wrong with the values of a file alone; nothing if nothing is."""
+    try:
+        _build(values, fine_tuning=fine_tuning)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _find(name_or_path: str | Path) -> Path:

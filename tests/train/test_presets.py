@@ -52,6 +52,15 @@ def test_a_value_of_the_command_line_wins_over_file_and_base(tmp_path: Path) -> 
     assert load_recipe(file).name == "ours"
 
 
+def test_patience_of_a_preset_is_shorter_than_its_training_or_inherited() -> None:
+    """A patience of more looks than there are would look as if it did something."""
+    for participants in (0, MANY):
+        tuned = load_recipe("default", fine_tuning=True, participants=participants)
+        looks = -(-tuned.epochs // tuned.validate_every)
+        inherited = load_recipe("default").early_stopping
+        assert tuned.early_stopping < looks or tuned.early_stopping == inherited
+
+
 def test_many_participants_are_trained_on_for_longer(tmp_path: Path) -> None:
     few = load_recipe("default", fine_tuning=True, participants=MANY - 1)
     many = load_recipe("default", fine_tuning=True, participants=MANY)
@@ -115,6 +124,28 @@ def test_layers_are_chosen_where_training_begins_with_a_bundle_only(tmp_path: Pa
 def test_a_wrong_value_of_the_command_line_is_a_mistake_of_use() -> None:
     with pytest.raises(UsageError, match="epochs: expected a whole number, found 'many'"):
         load_recipe("default", {"epochs": "many"})
+
+
+def test_a_wrong_value_is_blamed_on_file_or_command_line_whichever_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    for text, overrides in (
+        ('loss = "focal"\n', {"epochs": "3"}),
+        ('layers = "last"\n', {"epochs": "3"}),
+        ("batch = 6\nmicro_batch = 4\n", {"epochs": "3"}),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=r"loss|layers|micro_batch") as caught:
+            load_recipe(file, overrides)
+        assert str(file) in str(caught.value)
+        assert "epochs" not in str(caught.value)
+    assert load_recipe(file, {"micro_batch": "3"}).micro_batch == 3  # mends what the file has
+    for overrides, reason in (
+        ({"batch": "10"}, "micro_batch: expected a divisor of batch = 10"),
+        ({"batch": "many"}, "batch: expected a whole number, found 'many'"),
+    ):
+        with pytest.raises(UsageError, match=reason) as wrong:
+            load_recipe(file, overrides)
+        assert f"recipe {file} with {overrides}" in str(wrong.value)
 
 
 def test_a_recipe_that_is_not_there_is_told_with_those_that_are() -> None:
