@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 
-import keras
 import numpy as np
 
 from bids_flairseg.errors import UsageError
@@ -15,16 +15,19 @@ from bids_flairseg.model.memory import available_bytes, live_channels, resident_
 from bids_flairseg.model.unet import PREFIXES, Stage, UNetConfig
 from bids_flairseg.train.job import TrainingJob, check_patch
 from bids_flairseg.train.layers import trained_members
+from bids_flairseg.train.parallel import gpu_bytes
 from bids_flairseg.train.patches import PatchDataset
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.train.sampling import Sampling
 from bids_flairseg.train.store import StoredCase
 
+LOGGER = logging.getLogger(__name__)
+
 # Of the memory that is free: the patches that are cut meanwhile need some too.
 _SHARE_OF_MEMORY = 0.7
 # What TensorFlow's kernels and allocator take on top of the activations that are kept.
 _OVERHEAD = 1.6
-# Where the backend does not say how much memory a GPU has.
+# A guess on the safe side where the backend does not say how much memory a GPU has.
 _GPU_BYTES = 12 << 30
 
 
@@ -117,7 +120,7 @@ def choose_micro_batch(
     Parameters
     ----------
     recipe : SiteRecipe
-        May name it.
+        May name it; then it is tried on a GPU of unknown memory, whatever it needs.
     network : UNetConfig
         Decides about the memory of a patch.
     device : str
@@ -143,38 +146,39 @@ def choose_micro_batch(
     check_patch(recipe, network)
     members = trained_members(network, recipe.networks)
     each = training_bytes(network, recipe.patch, itemsize=itemsize, members=members)
-    free = _device_bytes(device, memory_mb)
-    shared = [count for count in _divisors(recipe.batch) if count % devices == 0]
-    wanted = [recipe.micro_batch] if recipe.micro_batch else shared
-    fitting = [count for count in wanted if count * each <= devices * free * _SHARE_OF_MEMORY]
-    if not fitting:
-        least, usable = min(wanted), devices * free * _SHARE_OF_MEMORY
-        most = max((count for count in shared if count * each <= usable), default=0)
-        edge = most or _largest_patch(
-            recipe, network, usable / devices, itemsize=itemsize, members=members
-        )
-        hint = f"micro_batch={most}" if most else f"patch={edge}"
-        remedy = f"Take {hint} or less." if edge else "More memory is needed."
-        raise UsageError(
-            f"{least} patches of {recipe.patch} voxels' edge need about {least * each / 1e9:.1f} "
-            f"GB, {free / 1e9:.1f} GB are free on the {device}{_limited(device, memory_mb)}. "
-            f"{remedy}"
-        )
-    return max(fitting)
+    free = _device_bytes(device, memory_mb, devices)
+    usable = devices * _SHARE_OF_MEMORY * (_GPU_BYTES if free is None else free)
+    named = recipe.micro_batch
+    wanted = [named] if named else _shares(recipe.batch, devices)
+    fitting = [count for count in wanted if count * each <= usable]
+    if fitting:
+        return max(fitting)
+    least = min(wanted)
+    need = f"{least * each / 1e9:.1f} GB"
+    if free is None and named:
+        LOGGER.warning("the GPU does not say how much memory it has; micro_batch=%d, which needs "
+                       "about %s, is tried all the same", named, need)  # fmt: skip
+        return named
+    remedy = _remedy(recipe, network, usable=usable, devices=devices, itemsize=itemsize)
+    raise UsageError(
+        f"{least} patches of {recipe.patch} voxels' edge need about {need}, "
+        f"{_say_free(free, device, memory_mb)}. {remedy}"
+    )
 
 
-def _largest_patch(
-    recipe: SiteRecipe,
-    network: UNetConfig,
-    usable: float,
-    *,
-    itemsize: int,
-    members: Sequence[str],
-) -> int:
-    """Return the largest edge of which one patch fits into some bytes; 0 where none does."""
+def _remedy(
+    recipe: SiteRecipe, network: UNetConfig, *, usable: float, devices: int, itemsize: int
+) -> str:
+    """Say how many patches, or which edge of one, would fit into some bytes."""
+    members = trained_members(network, recipe.networks)
     needed = partial(training_bytes, network, itemsize=itemsize, members=members)
+    each = needed(recipe.patch)
+    counts = [count for count in _shares(recipe.batch, devices) if count * each <= usable]
+    if counts:
+        return f"Take micro_batch={max(counts)} or less."
     edges = range(recipe.patch - network.multiple, 7, -network.multiple)
-    return next((edge for edge in edges if needed(edge) <= usable), 0)
+    edge = next((edge for edge in edges if needed(edge) <= usable / devices), 0)
+    return f"Take patch={edge} or less." if edge else "More memory is needed."
 
 
 @contextmanager
@@ -259,24 +263,23 @@ def _kept(stage: Stage, *, residual: bool) -> int:
     return 2 * (stage.first + stage.second) + (2 * stage.second if residual else 0)
 
 
-def _divisors(number: int) -> list[int]:
-    return [count for count in range(1, number + 1) if number % count == 0]
+def _shares(batch: int, devices: int) -> list[int]:
+    """Return the divisors of a batch that some devices can share equally."""
+    return [count for count in range(devices, batch + 1, devices) if batch % count == 0]
 
 
-def _limited(device: str, memory_mb: int | None) -> str:
-    return f" within --mem-mb {memory_mb}" if memory_mb and device == "cpu" else ""
+def _say_free(free: int | None, device: str, memory_mb: int | None) -> str:
+    if free is None:
+        return f"the {device} does not say how much it has; micro_batch=1 tries it all the same"
+    limit = f" within --mem-mb {memory_mb}" if memory_mb and device == "cpu" else ""
+    return f"{free / 1e9:.1f} GB are free on the {device}{limit}"
 
 
-def _device_bytes(device: str, memory_mb: int | None) -> int:
+def _device_bytes(device: str, memory_mb: int | None, devices: int) -> int | None:
     """Return what is left for weights and activations, libraries being loaded already."""
-    if device == "cpu":
-        free = available_bytes()
-        if memory_mb is None:
-            return free
-        return max(0, min(free, memory_mb * 10**6 - resident_bytes()))
-    if keras.backend.backend() == "jax":
-        import jax
-
-        stats = jax.devices()[0].memory_stats() or {}
-        return int(stats.get("bytes_limit", _GPU_BYTES))
-    return _GPU_BYTES
+    if device != "cpu":
+        return gpu_bytes(devices)
+    free = available_bytes()
+    if memory_mb is None:
+        return free
+    return max(0, min(free, memory_mb * 10**6 - resident_bytes()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import cache
 from typing import Any
 
@@ -38,6 +38,46 @@ def count_devices(batch: int, device: str) -> int:
     """
     there = len(keras.distribution.list_devices(device))
     return max((n for n in range(1, there + 1) if batch % n == 0), default=1)
+
+
+def gpu_bytes(devices: int) -> int | None:
+    """Return what this process may take of each GPU, by the backend's own account.
+
+    Parameters
+    ----------
+    devices : int
+        How many are used; the one with the least memory counts.
+
+    Returns
+    -------
+    size : int or None
+        Bytes; None where the backend does not say.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        stats = [gpu.memory_stats() or {} for gpu in jax.devices()[:devices]]
+        limits = [int(each.get("bytes_limit", 0)) for each in stats]
+    else:
+        limits = _tensorflow_limits()[:devices]
+    return min(limits, default=0) or None
+
+
+def _tensorflow_limits() -> list[int]:
+    """Ask TensorFlow for the limits of its allocators, which only a session of its first kind says.
+
+    The session gets the devices and allocators that the process has (``BaseGPUDeviceFactory``).
+    """
+    import tensorflow as tf
+
+    config = tf.compat.v1.ConfigProto(gpu_options=tf.compat.v1.GPUOptions(allow_growth=True))
+    try:
+        with closing(tf.compat.v1.Session(config=config)) as session:
+            found = session.list_devices()
+    except tf.errors.OpError as error:
+        LOGGER.debug("TensorFlow does not say how much memory a GPU has (%s)", error)
+        return []
+    return [device.memory_limit_bytes for device in found if device.device_type == "GPU"]
 
 
 def share_out(

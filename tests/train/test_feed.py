@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import UsageError
+from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.unet import DUONG2019
-from bids_flairseg.train import feed, validation
+from bids_flairseg.train import feed, parallel, validation
+from bids_flairseg.train.presets import load_recipe
 from tests.train.blobs import TINY_CONFIG, TINY_RECIPE, ball_case
 
 
@@ -51,6 +57,7 @@ def test_no_more_memory_is_taken_than_the_user_allows(monkeypatch: pytest.Monkey
         )
 
     assert (choose("cpu", None), choose("cpu", allowed)) == (24, 4)
+    monkeypatch.setattr(feed, "gpu_bytes", lambda _: 20 * each)
     assert choose("gpu", allowed) == choose("gpu", None)  # has memory of its own
     with pytest.raises(UsageError, match=r"within --mem-mb [0-9]+\. Take patch=64"):
         choose("cpu", int(1.5 * each / 1e6))
@@ -58,6 +65,61 @@ def test_no_more_memory_is_taken_than_the_user_allows(monkeypatch: pytest.Monkey
         choose("cpu", 1000)
     monkeypatch.setattr(feed, "available_bytes", lambda: 4 * each)
     assert choose("cpu", 10**6) == 2
+
+
+def choose_on_gpu(monkeypatch: pytest.MonkeyPatch, size: int | None, **values: str) -> int:
+    """Choose the patches of the paper's recipe that go through a GPU of some bytes at once."""
+    monkeypatch.setattr(feed, "gpu_bytes", lambda _: size)
+    recipe = load_recipe("duong2019", values)
+    return feed.choose_micro_batch(recipe, DUONG2019, device="gpu", itemsize=2)
+
+
+def test_a_gpu_is_used_by_the_memory_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_on_gpu(monkeypatch, 80 << 30) == 24
+    assert choose_on_gpu(monkeypatch, 80 << 30, micro_batch="24") == 24
+    assert choose_on_gpu(monkeypatch, 24 << 30) == 12
+    with pytest.raises(UsageError, match=r"25\.8 GB are free on the gpu\. Take micro_batch=12"):
+        choose_on_gpu(monkeypatch, 24 << 30, micro_batch="24")
+
+
+def test_what_the_user_names_is_tried_on_a_gpu_of_unknown_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert choose_on_gpu(monkeypatch, None) == 8  # the guess is on the safe side
+    assert not caplog.records
+    assert choose_on_gpu(monkeypatch, None, micro_batch="24") == 24
+    assert "micro_batch=24, which needs about 23.9 GB, is tried all the same" in caplog.text
+    with pytest.raises(UsageError, match=r"how much it has; micro_batch=1 tries .* Take patch"):
+        choose_on_gpu(monkeypatch, None, patch="352")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "devices", "least"),
+    [([80, 24, 8], 2, 24), ([80], 1, 80), ([0], 1, None), ([], 1, None)],
+)
+def test_both_backends_are_asked_for_the_memory_of_the_gpus_in_use(
+    monkeypatch: pytest.MonkeyPatch, sizes: list[int], devices: int, least: int | None
+) -> None:
+    import tensorflow as tf
+
+    gpus = [SimpleNamespace(device_type="GPU", memory_limit_bytes=size) for size in sizes]
+    cpu = SimpleNamespace(device_type="CPU", memory_limit_bytes=1)
+    session = SimpleNamespace(list_devices=lambda: [cpu, *gpus], close=lambda: None)
+    monkeypatch.setattr(tf.compat.v1, "Session", lambda **_: session)
+    assert parallel.gpu_bytes(devices) == least
+
+    def stats(size: int) -> Any:
+        return lambda: {"bytes_limit": size} if size else None
+
+    jax = SimpleNamespace(devices=lambda: [SimpleNamespace(memory_stats=stats(n)) for n in sizes])
+    monkeypatch.setitem(sys.modules, "jax", jax)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert parallel.gpu_bytes(devices) == least
+
+
+def test_a_machine_without_gpu_names_no_memory_of_one() -> None:
+    set_up(1, "cpu")
+    assert parallel.gpu_bytes(1) is None
 
 
 def test_held_out_cases_are_predicted_within_the_memory_that_is_allowed(
