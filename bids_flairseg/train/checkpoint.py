@@ -49,7 +49,8 @@ class Keeper:
         # as JSON gives it back: tuples are lists there
         self._identity = json.loads(json.dumps(job.identity()))
         self._good: tuple[Arrays, Cursor] | None = None
-        self._best: list[NDArray[Any]] | None = None
+        self._best: tuple[int, list[NDArray[Any]]] | None = None  # epoch, weights
+        self._written: tuple[int, int] | None = None  # epoch and step of the state on the disk
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name in (STATE_FILE, BEST_FILE):  # of a process that was killed while it wrote
@@ -86,7 +87,9 @@ class Keeper:
                 f"{path}: expected the state of this training, found that of another one: {other}. "
                 "Repeat the command that began it, choose another work folder, or remove this one."
             )
-        return arrays, Cursor.from_json(meta["cursor"])
+        cursor = Cursor.from_json(meta["cursor"])
+        self._written = cursor.epoch, cursor.step
+        return arrays, cursor
 
     def save(self, model: keras.Model, cursor: Cursor) -> bool:
         """Write a checkpoint; where the disk is full, keep it in memory and go on.
@@ -107,8 +110,33 @@ class Keeper:
         if not is_finite(arrays):
             return False
         self._good = arrays, deepcopy(cursor)
-        self._write(STATE_FILE, arrays, {"identity": self._identity, "cursor": asdict(cursor)})
+        meta = {"identity": self._identity, "cursor": asdict(cursor)}
+        if self._write(STATE_FILE, arrays, meta):
+            self._written = cursor.epoch, cursor.step
         return True
+
+    def outlook(self, cursor: Cursor) -> str:
+        """Say from where another process would go on, which is what the disk holds.
+
+        Parameters
+        ----------
+        cursor : Cursor
+            How far this one has come.
+
+        Returns
+        -------
+        text : str
+            A sentence or two.
+        """
+        if self._written == (cursor.epoch, cursor.step):
+            return "The same command goes on from there."
+        if self._written:
+            epoch, step = self._written
+            return (
+                f"The state could not be written: the same command goes on from epoch {epoch}, "
+                f"round {step}, the last one on the disk. Make room there first."
+            )
+        return "No state is on the disk: the same command begins anew."
 
     def step_back(self, model: keras.Model) -> Cursor:
         """Put the last good state back into a model that was compiled anew.
@@ -137,8 +165,9 @@ class Keeper:
         epoch : int
             After which they were so.
         """
-        self._best = [np.array(value) for value in weights]
-        arrays = {f"model{i}": value for i, value in enumerate(self._best)}
+        copies = [np.array(value) for value in weights]
+        self._best = epoch, copies
+        arrays = {f"model{i}": value for i, value in enumerate(copies)}
         self._write(BEST_FILE, arrays, {"epoch": epoch})
 
     def best(self, epoch: int) -> list[NDArray[Any]] | None:
@@ -154,13 +183,17 @@ class Keeper:
         weights : list of ndarray or None
             None where they were lost.
         """
-        if self._best is None and (self.folder / BEST_FILE).exists():
-            arrays, meta = read_arrays(self.folder / BEST_FILE)
-            if meta and meta.get("epoch") == epoch:
-                self._best = [arrays[f"model{i}"] for i in range(len(arrays))]
-        return self._best
+        if self._best and self._best[0] == epoch:
+            return self._best[1]
+        if not (self.folder / BEST_FILE).exists():
+            return None
+        arrays, meta = read_arrays(self.folder / BEST_FILE)
+        if not meta or meta.get("epoch") != epoch:
+            return None
+        return [arrays[f"model{i}"] for i in range(len(arrays))]
 
-    def _write(self, name: str, arrays: Arrays, meta: Any) -> None:
+    def _write(self, name: str, arrays: Arrays, meta: Any) -> bool:
+        """Write a file; tell whether it is on the disk now."""
         try:
             write_arrays(self.folder / name, arrays, meta)
         except OSError as error:
@@ -169,3 +202,5 @@ class Keeper:
                 "at the next one; make room there, or a run that is ended now repeats its work "
                 "since the last one.", self.folder / name, error,
             )  # fmt: skip
+            return False
+        return True

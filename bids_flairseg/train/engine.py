@@ -62,7 +62,7 @@ def fit(job: TrainingJob, *, report: Callable[[Progress], None] | None = None) -
         The folder holds another training, the bundle is no lesion model, or the batch does
         not fit into memory.
     StoppedError
-        A signal came; the state was written.
+        A signal came; says from where the same command goes on.
     DivergedError
         The loss became NaN again and again.
     """
@@ -255,7 +255,8 @@ class _Training:
         if self._chooses():
             weights = self.parent if not cursor.best_epoch else self.keeper.best(cursor.best_epoch)
             if weights is None:
-                self._note("The best weights were lost (a full disk): the last ones are kept.")
+                self._note(f"The weights of epoch {cursor.best_epoch}, the best, are not in the "
+                           "folder of the training: the last ones are kept.")  # fmt: skip
                 cursor.best_epoch = cursor.epoch
             elif not cursor.best_epoch:
                 self._note(
@@ -289,11 +290,11 @@ class _Training:
         self.checkpoint()
 
     def _stop(self) -> None:
-        self.journal.say(f"{self.signals.received}: the state is written")
+        outlook = self.keeper.outlook(self.cursor)
+        self.journal.say(f"{self.signals.received}: training ends. {outlook}")
         raise StoppedError(
             f"{self.job.folder}: stopped by {self.signals.received} after epoch "
-            f"{self.cursor.epoch}, round {self.cursor.step} of {self.cursor.rounds}. The same "
-            "command goes on from there."
+            f"{self.cursor.epoch}, round {self.cursor.step} of {self.cursor.rounds}. {outlook}"
         )
 
     def _score(self, keep: str = "") -> list[CaseScore]:

@@ -26,7 +26,7 @@ from bids_flairseg.model.predict import predict
 from bids_flairseg.model.runtime import applied, set_up
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train import checkpoint, engine, feed, journal
-from bids_flairseg.train.cursor import CaseScore, Progress
+from bids_flairseg.train.cursor import CaseScore, Cursor, Progress
 from bids_flairseg.train.job import DivergedError, FitResult, StoppedError, TrainingJob
 from bids_flairseg.train.result import identify, known_cases, save_result
 from bids_flairseg.train.scores import THRESHOLDS
@@ -105,9 +105,8 @@ def test_after_sigterm_the_same_job_ends_as_an_unbroken_one(
 ) -> None:
     job = tiny_job(tmp_path / "run")
     before = signal.getsignal(signal.SIGTERM)
-    kill = at(*epoch_and_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(StoppedError, match="The same command goes on from there"):
-        engine.fit(job, report=kill)
+        engine.fit(job, report=at(*epoch_and_step, kill))
     assert signal.getsignal(signal.SIGTERM) is before
     (job.folder / ".state.npz-1-abc").write_bytes(b"half")  # a kill while it was written
     resumed = engine.fit(job)
@@ -201,18 +200,83 @@ def test_nan_again_and_again_ends_with_advice(
     assert (tmp_path / "run" / "state.npz").exists()
 
 
+def full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.mark.slow
 def test_a_full_disk_does_not_end_training(
     unbroken: tuple[TrainingJob, FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     monkeypatch.setattr(checkpoint, "write_arrays", full)
     result = engine.fit(tiny_job(tmp_path / "run"))
     assert "make room there" in caplog.text
     assert_same(result.model.get_weights(), unbroken[1].model.get_weights())
+
+
+@pytest.mark.slow
+def test_who_is_stopped_on_a_full_disk_learns_what_the_next_run_begins_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tiny_job(tmp_path / "run")
+
+    def fill() -> None:
+        monkeypatch.setattr(checkpoint, "write_arrays", full)
+        kill()
+
+    with pytest.raises(StoppedError, match="goes on from epoch 0, round 0, the last one on the di"):
+        engine.fit(job, report=at(1, 2, fill))
+    assert "goes on from epoch 0, round 0" in (job.folder / "training.log").read_text()
+
+
+def test_who_is_stopped_before_there_is_a_state_learns_that_it_begins_anew(
+    parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(_: object, cases: Any, *__: object, **___: object) -> list[CaseScore]:
+        kill()
+        return [*cases]
+
+    monkeypatch.setattr(engine, "score_cases", score)
+    job = tiny_job(tmp_path / "run", parent=parent)
+    with pytest.raises(StoppedError, match="No state is on the disk: the same command begins anew"):
+        engine.fit(job)
+    assert not (job.folder / "state.npz").exists()
+
+
+def test_a_keeper_says_what_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "capture", lambda _: {})
+    keeper = checkpoint.Keeper(tiny_job(tmp_path / "run"))
+    assert "begins anew" in keeper.outlook(Cursor())
+    keeper.save(None, Cursor(epoch=2, step=1))
+    assert keeper.outlook(Cursor(epoch=2, step=1)) == "The same command goes on from there."
+    assert "from epoch 2, round 1, the last" in keeper.outlook(Cursor(epoch=2, step=3))
+    again = checkpoint.Keeper(tiny_job(tmp_path / "run"))
+    again.load()
+    assert "from epoch 2, round 1, the last" in again.outlook(Cursor(epoch=3))
+
+
+def test_the_best_weights_are_those_of_the_epoch_that_is_asked_for(tmp_path: Path) -> None:
+    keeper = checkpoint.Keeper(tiny_job(tmp_path / "run"))
+    keeper.save_best([np.ones(2)], 2)
+    for each in (keeper, checkpoint.Keeper(tiny_job(tmp_path / "run"))):  # memory, then disk
+        assert each.best(3) is None
+        assert_same(each.best(2) or [], [np.ones(2)])
+
+
+def test_best_weights_that_are_gone_are_told_without_a_guess_why(
+    unbroken: tuple[TrainingJob, FitResult], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken[0].folder, folder)
+    (folder / "best.npz").unlink()
+    result = engine.fit(replace(unbroken[0], folder=folder))
+    assert result.best_epoch == TINY_RECIPE.epochs
+    assert any("the best, are not in the folder of the training" in note for note in result.notes)
 
 
 @pytest.mark.slow
