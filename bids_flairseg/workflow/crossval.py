@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from bids_flairseg.bids.atomic import remove_stale, write_tsv
 from bids_flairseg.bids.description import prepare_output_dir
 from bids_flairseg.bids.outputs import ScanPaths, log_dir
 from bids_flairseg.bids.scans import Scan
-from bids_flairseg.bids.tables import read_tsv
+from bids_flairseg.bids.tables import Table, read_tsv
 from bids_flairseg.config import RunConfig
 from bids_flairseg.measure.agreement import dice
 from bids_flairseg.model.bundle import bundle_digest
 from bids_flairseg.preprocess.image import load_grid
 from bids_flairseg.preprocess.mask import label_on_grid
+from bids_flairseg.storage import as_output_error
 from bids_flairseg.train.raters import combine
 from bids_flairseg.workflow.cases import PreparedCase, take_participants
 from bids_flairseg.workflow.execute import choose_executor
@@ -172,14 +174,14 @@ def _rows(
     """Return the rows of this call, model by model."""
     folds = len(set(fold_of.values()))
     train = config.train
-    count = train.count if train else None
+    wanted = train.count if train else None
     tuned = train is not None and train.begins_with_bundle
     parent = bundle_digest(config.segment.model)[:_DIGITS] if tuned else "n/a"
     return [
         {
             "model": target.removeprefix(PREFIX),
             "parent": parent,
-            "participants": "n/a" if target == BASE else count or "all",
+            "participants": "n/a" if target == BASE else wanted or "all",
             "seed": config.random_seed,
             "folds": folds,
             "case": case.row.name,
@@ -193,12 +195,43 @@ def _rows(
 
 
 def _merge(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows into the table; those of other keys that are there stay before them."""
+    """Write rows into the table; those of other keys that are there stay before them.
+
+    Columns that somebody added stay as well, in rows that are replaced, too.
+    """
     table = read_tsv(path)
-    known = table.rows if table.columns == COLUMNS else ()
-    new = {tuple(str(row[column]) for column in KEY) for row in rows}
-    old = [row for row in known if tuple(row[column] for column in KEY) not in new]
-    write_tsv(path, COLUMNS, [*old, *rows])
+    complete = set(KEY) <= set(table.columns)
+    if path.exists() and (table.warnings or not complete):
+        _set_aside(path, table)
+    if not complete:
+        table = Table()
+    added = [column for column in table.columns if column not in COLUMNS]
+    known = {_key(row): {column: row[column] for column in added} for row in table.rows}
+    new = {_key(row): {**known.get(_key(row), {}), **row} for row in rows}
+    old = [row for row in table.rows if _key(row) not in new]
+    write_tsv(path, [*COLUMNS, *added], [*old, *new.values()])
+
+
+def _key(row: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the key as it is written: a spreadsheet may have left n/a empty."""
+    return tuple(str(row[column]) or "n/a" for column in KEY)
+
+
+def _set_aside(path: Path, table: Table) -> None:
+    """Keep a table that has rows which cannot be taken over under another name."""
+    names = (path.with_name(f"{path.stem}.old{number}{path.suffix}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise as_output_error(error, aside) from error
+    why = " ".join(table.warnings) or (
+        f"{path}: expected the columns {', '.join(KEY)}, found {', '.join(table.columns)}."
+    )
+    LOGGER.warning(
+        "%s It is kept as %s, and a new table begun; copy into that by hand what it lacks.",
+        why, aside,
+    )  # fmt: skip
 
 
 def _plan(config: RunConfig, model: Path) -> Plan:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bids_flairseg.bids.atomic import write_tsv
 from bids_flairseg.bids.labels import LabelledScan
 from bids_flairseg.bids.outputs import log_dir
 from bids_flairseg.bids.scans import Scan
+from bids_flairseg.bids.tables import read_tsv
 from bids_flairseg.config import (
     DatasetConfig,
     ResourceConfig,
@@ -106,7 +108,6 @@ def test_folds_whose_model_is_not_there_are_still_to_come(
 def test_rows_of_other_amounts_and_seeds_stay_and_those_of_the_same_are_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / crossval.TABLE).write_text("case\tfold\nsub-1\t1\n")  # of an older version
     found = 0.25
     monkeypatch.setattr(crossval, "_plan", lambda _, model: model.name)
     monkeypatch.setattr(crossval, "_dice", lambda *_: found)
@@ -132,6 +133,66 @@ def test_rows_of_other_amounts_and_seeds_stay_and_those_of_the_same_are_replaced
         ("2", "0", "sub-1", "0.25"), ("2", "0", "sub-2", "0.25"),
         ("2", "7", "sub-1", "0.25"), ("2", "7", "sub-2", "0.25"),
     ]  # fmt: skip
+
+
+@pytest.fixture
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Report one case, segmented with one model."""
+    monkeypatch.setattr(crossval, "_plan", lambda _, model: model.name)
+    monkeypatch.setattr(crossval, "_dice", lambda *_: 0.5)
+
+    def report(**changes: Any) -> None:
+        models = {"crossval-x": [tmp_path / "one"]}
+        crossval.report_folds(configure(tmp_path, **changes), [case("1")], [["sub-1"]], models)
+
+    return report
+
+
+def test_columns_and_rows_that_somebody_added_stay(
+    tmp_path: Path, report: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    report()
+    report(count=1)
+    table = read_tsv(tmp_path / crossval.TABLE)
+    rows = [{**row, "seen": seen} for row, seen in zip(table.rows, ("well", "badly"), strict=True)]
+    rows.append({**rows[0], "model": "theirs", "seen": "by hand"})
+    own = [column for column in crossval.COLUMNS if column != "fold"]  # as of another version
+    write_tsv(tmp_path / crossval.TABLE, ["seen", *own], rows)
+    caplog.clear()
+    report(count=1)
+    report(seed=7)
+    found = read_tsv(tmp_path / crossval.TABLE)
+    assert found.columns == (*crossval.COLUMNS, "seen")
+    columns = ("model", "participants", "seed", "fold", "dice", "seen")
+    assert [tuple(row[column] for column in columns) for row in found.rows] == [
+        ("x", "all", "0", "n/a", "0.5", "well"), ("theirs", "all", "0", "n/a", "0.5", "by hand"),
+        ("x", "1", "0", "1", "0.5", "badly"), ("x", "all", "7", "1", "0.5", "n/a"),
+    ]  # fmt: skip
+    assert [path.name for path in tmp_path.glob("crossval*")] == [crossval.TABLE]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("old", "left", "told"),
+    [
+        ("case\tfold\nsub-1\t1\n", 0, "expected the columns model, parent, .* found case, fold"),
+        ("{header}\nx\t1\n{row}\n", 1, "1 of 2 rows differ"),
+    ],
+)
+def test_a_table_whose_rows_cannot_be_taken_over_is_kept_under_another_name(
+    tmp_path: Path, report: Callable[..., None], caplog: pytest.LogCaptureFixture,
+    old: str, left: int, told: str,
+) -> None:  # fmt: skip
+    row = ["y", "n/a", "all", "0", "1", "sub-1", "1", "1.0", "0.25"]
+    text = old.format(header="\t".join(crossval.COLUMNS), row="\t".join(row))
+    for number in (1, 2):
+        (tmp_path / crossval.TABLE).write_text(text)
+        report()
+        assert (tmp_path / f"crossval.old{number}.tsv").read_text() == text
+        assert f"crossval.old{number}.tsv" in caplog.text
+    assert re.search(told, caplog.text)
+    rows = read(tmp_path)[1:]
+    assert [row[0] for row in rows] == ["y"] * left + ["x"]
 
 
 def test_the_table_belongs_to_one_fold_from_reading_to_writing(
