@@ -26,10 +26,15 @@ TASK_FILE = "training.json"
 _BESIDE = ("history.tsv", "curve.svg", "training.log", "events.out.*")
 _REPORT = "report.html"
 _LONGEST, _LONGEST_RECIPE = 48, 16
+_SHORTEST = 10  # of the name of a bundle, within that of one that began with it
+_DIGITS = 6  # of a SHA-256
 
 
 def model_name(train: TrainConfig, *, parent: str, recipe: str) -> str:
     """Make the name of a model unless the user gave one.
+
+    It says what was added to the plain training, so that trainings on other data or with other
+    values of the recipe lie beside each other in one output folder.
 
     Parameters
     ----------
@@ -41,17 +46,48 @@ def model_name(train: TrainConfig, *, parent: str, recipe: str) -> str:
     Returns
     -------
     str
-        Letters, digits and ``._+-``, at most 48; ends with the number of ``--train-count``.
+        Letters, digits and ``._+-``, at most 48; ends with the number of ``--train-count``. What
+        does not fit becomes a digest.
+
+    Examples
+    --------
+    >>> further = TrainConfig("train", also=((Path("/data/BRATS"), None),), count=102)
+    >>> model_name(further, parent="lesion", recipe="duong2019")
+    'trained-duong2019+BRATS-102'
     """
     if train.bundle_name:
         return train.bundle_name
     count = "" if train.count is None else f"-{train.count}"
-    recipe = re.sub(r"[^A-Za-z0-9._+-]", "-", recipe)
+    longest, added = _LONGEST - len(count), _name_added(train)
+    recipe = _plain(recipe)
     if not train.begins_with_bundle:
-        return f"trained-{recipe}"[: _LONGEST - len(count)] + count
+        return _shorten(f"trained-{recipe}{added}", longest) + count
     layers = f"{train.layers}-".replace("+", "-") if train.layers else ""
-    ending = f"-finetuned-{layers}{recipe[:_LONGEST_RECIPE]}{count}"
-    return parent[: _LONGEST - len(ending)] + ending
+    ending = f"-finetuned-{layers}{_shorten(recipe, _LONGEST_RECIPE)}"
+    parent = _shorten(parent, max(longest - len(ending), _SHORTEST))
+    return _shorten(f"{parent}{ending}{added}", longest) + count
+
+
+def _name_added(train: TrainConfig) -> str:
+    """Name further data, and what else a training does not share with the plain one."""
+    folders = [root for root, _ in train.also] + ([train.synthetic] if train.synthetic else [])
+    words = [f"+{folder.name}" for folder in folders]
+    words += [f"-{key}_{value}" for key, value in sorted(train.cases_with)]
+    words += [] if train.fraction is None else [f"-share_{train.fraction:g}"]
+    words += [f"-{key}_{value}" for key, value in sorted(train.overrides.items())]
+    return _plain("".join(words))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", text)
+
+
+def _shorten(text: str, longest: int) -> str:
+    """Put a digest in the place of what is too long, so that names that differ still do."""
+    if len(text) <= longest:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    return f"{text[: longest - _DIGITS - 1]}-{digest}"
 
 
 def refuse_parent(bundle: Path, parent: Path) -> None:

@@ -133,7 +133,8 @@ def test_cross_validation_segments_each_case_once_and_folds_are_gathered(command
     assert "all cases are there; compare with: flairseg" in text
     out = command.folder / "cv"
     rows = read_tsv(out / "crossval.tsv").rows
-    name = "tiny-lesion-finetuned-last-quick"
+    (name,) = {row["model"] for row in rows} - {"base"}
+    assert name.startswith("tiny-lesion-finetuned-last-quick-batch_2-")
     for row in rows:
         target, model = "crossval-base", command.bundles / "lesion"
         if row["model"] == name:

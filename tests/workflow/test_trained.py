@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import re
 import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bids_flairseg.cli import train_config
 from bids_flairseg.config import (
     DatasetConfig,
     ResourceConfig,
@@ -21,6 +24,7 @@ from bids_flairseg.errors import StorageError, UsageError
 from bids_flairseg.model.bundle import bundled, read_config
 from bids_flairseg.parser import build_parser
 from bids_flairseg.train.presets import SiteRecipe
+from bids_flairseg.training_options import bundle_name
 from bids_flairseg.workflow.trained import (
     general_command,
     is_trained,
@@ -29,6 +33,7 @@ from bids_flairseg.workflow.trained import (
     refuse_parent,
 )
 from bids_flairseg.workflow.trainer import Task
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -94,6 +99,62 @@ def test_names_tell_layers_apart_and_are_names() -> None:
     assert recipes == {"p-finetuned-a", "p-finetuned-b-c"}
     assert model_name(TrainConfig("train"), parent="p", recipe="../my own") == "trained-..-my-own"
     assert model_name(TrainConfig("train", bundle_name="b"), parent="p", recipe="r") == "b"
+
+
+def papers_trainings() -> list[TrainConfig]:
+    """Read the table of the paper's experiments, with all that its rows have in words."""
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    words = [shlex.split(row) for row in re.findall(r"`(IN\d OUT participant [^`]*)`", page)]
+    tuned = next(row for row in words if "M_1" in row)
+    staged = next(row for row in words if "--train-count" in row)
+    words += [[*tuned[:-1], layers] for layers in ("first", "middle", "last", "first+last")]
+    words += [[*staged[:-1], count] for count in ("102", "51")]
+    parse = build_parser().parse_args
+    return [train_config(parse([*row, "--recipe", "duong2019"])) for row in words]
+
+
+def test_the_papers_experiments_go_side_by_side_in_one_output_folder() -> None:
+    trainings = papers_trainings()
+    own = [model_name(one, parent="trained-duong2019", recipe="duong2019") for one in trainings]
+    assert own[:6] == [
+        "trained-duong2019", "trained-duong2019", "trained-duong2019+IN1",
+        "trained-duong2019+BRATS", "trained-duong2019+BRATS+IN2T",
+        "trained-duong2019-finetuned-all-duong2019",
+    ]  # fmt: skip
+    # folds and repeats have further endings
+    kinds = [(one.mode == "crossval", one.repeats > 1) for one in trainings]
+    assert len(set(zip(own, kinds, strict=True))) == len(trainings) == 14
+
+
+@pytest.mark.parametrize("mode", ["train", "finetune", "crossval"])
+def test_names_tell_what_decides_about_the_model(mode: str) -> None:
+    added: list[dict[str, Any]] = [
+        {}, {"also": ((Path("/data/BRATS"), None),)}, {"also": ((Path("/data/my own"), None),)},
+        {"synthetic": Path("/data/pool")}, {"cases_with": (("site", "B"),)},
+        {"cases_with": (("site", "C"),)}, {"fraction": 0.5}, {"overrides": {"epochs": "20"}},
+        {"overrides": {"epochs": "21"}}, {"count": 5}, {"count": 5, "overrides": {"epochs": "20"}},
+        *({"also": ((Path("/data") / ("long" * 20 + end), None),), "count": 5} for end in "ab"),
+    ]  # fmt: skip
+    for parent in ("p", "p" * 60, "p" * 59 + "q"):
+        names = [model_name(TrainConfig(mode, **one), parent=parent, recipe="r") for one in added]
+        assert len(set(names)) == len(added), names
+        assert all(bundle_name(name) == name for name in names)
+        seed_and_fold = [f"{name}-seed4294967295" for name in names]
+        assert all(replace(read_config(bundled("lesion")), name=name) for name in seed_and_fold)
+    orders = ({"epochs": "20", "batch": "2"}, {"batch": "2", "epochs": "20"})
+    one, other = (
+        model_name(TrainConfig(mode, overrides=order), parent="p", recipe="r") for order in orders
+    )
+    assert one == other
+
+
+def test_bundles_whose_names_begin_alike_give_models_of_different_names() -> None:
+    train = TrainConfig("finetune", layers="first+last", recipe="duong2019")
+    parents = ("trained-duong2019", "trained-duong2019+BRATS", "trained-duong2019-seed1")
+    names = [model_name(train, parent=parent, recipe="duong2019") for parent in parents]
+    assert names[0] == "trained-duong2019-finetuned-first-last-duong2019"
+    assert len(set(names)) == 3
+    assert all(name.endswith("-finetuned-first-last-duong2019") for name in names)
 
 
 def test_a_training_does_not_overwrite_its_parent(tmp_path: Path) -> None:
