@@ -152,8 +152,8 @@ def _add_amount(group: argparse._ArgumentGroup) -> None:
         "--train-count",
         type=values.number(int, 1),
         metavar="N",
-        help="train on N participants of the dataset only, drawn by --random-seed; crossval: for "
-        "each fold, of those outside it",
+        help="take N participants of the dataset only, those held out included, drawn by "
+        "--random-seed; crossval: for each fold, of those outside it",
     )
     amount.add_argument(
         "--train-fraction",

@@ -125,6 +125,11 @@ def test_an_option_of_training_is_not_ignored_without_a_training(
         parse_arguments([*words[:2], level, option, *value])
 
 
+def test_the_help_says_that_held_out_participants_are_counted() -> None:
+    (text,) = (one.help or "" for one in build_parser()._actions if one.dest == "train_count")
+    assert "N participants of the dataset only, those held out included" in text
+
+
 def test_all_options_of_training_are_known_to_be_such() -> None:
     (group,) = (item for item in build_parser()._action_groups if item.title == "training")
     assert {action.dest for action in group._group_actions} == set(

@@ -155,6 +155,27 @@ def _check(run: TrainingRun, cases: Sequence[PreparedCase]) -> None:
     if warning:
         LOGGER.warning("%s", warning)
     check_parent(run, own)
+    _check_count(run, own)
+
+
+def _check_count(run: TrainingRun, own: Sequence[PreparedCase]) -> None:
+    """Refuse a ``--train-count`` above what there is, before the first training, which takes hours.
+
+    Of a cross-validation the fold that leaves the fewest participants is asked.
+    """
+    rests = [own]
+    if run.train.mode == "crossval" and run.train.count is not None:
+        rests = [_leave_out(own, names) for names in _split(run, own)]
+    choose(run, min(rests, key=lambda rest: len({case.row.participant for case in rest})))
+
+
+def _split(run: TrainingRun, own: Sequence[PreparedCase]) -> tuple[tuple[str, ...], ...]:
+    """Name the cases of each fold."""
+    return make_folds(open_cases(own), folds=run.train.folds, seed=run.config.random_seed)
+
+
+def _leave_out(own: Sequence[PreparedCase], names: Sequence[str]) -> list[PreparedCase]:
+    return [case for case in own if case.row.name not in names]
 
 
 def _train(run: TrainingRun, cases: Sequence[PreparedCase], number: int) -> dict[str, Any]:
@@ -234,20 +255,17 @@ def _cross_validate(
     """Train without each fold and segment it; the same cases with the bundle as it is."""
     own = [case for case in cases if case.own and case.row.usable]
     more = [case for case in cases if not case.own and case.row.usable]
-    seed = run.config.random_seed
-    folds = make_folds(open_cases(own), folds=run.train.folds, seed=seed)
+    folds = _split(run, own)
     base = {BASE: run.config.segment.model} if run.train.begins_with_bundle else {}
     target = f"{PREFIX}{run.name}"
     codes, trainings, bundles = list[int](), list[dict[str, Any]](), list[Path | None]()
-    rests = [[case for case in own if case.row.name not in names] for names in folds]
-    # all before the first training, which takes hours; the fewest first, as an error names them
-    choose(run, min(rests, key=lambda rest: len({case.row.participant for case in rest})))
     tasks = [
         make_task(
-            run, choose(run, rest), more, name=f"{run.name}-fold{number}of{len(folds)}", seed=seed
+            run, choose(run, _leave_out(own, names)), more,
+            name=f"{run.name}-fold{number}of{len(folds)}", seed=run.config.random_seed,
         )
-        for number, rest in enumerate(rests, start=1)
-    ]
+        for number, names in enumerate(folds, start=1)
+    ]  # fmt: skip
     for number, (names, (task, digest)) in enumerate(zip(folds, tasks, strict=True), start=1):
         tested = [case for case in own if case.row.name in names]
         if run.train.fold not in (None, number):

@@ -146,9 +146,21 @@ def test_another_training_of_the_same_name_is_not_overwritten_in_silence(
 ) -> None:
     run("finetune")
     assert "replaces the model" not in caplog.text
-    run("finetune", overrides={"epochs": "4"})
+    run("finetune", seed=1)
     assert "replaces the model of another training" in caplog.text
     assert len({task.folder for task in run.trained}) == 2
+
+
+def test_trainings_with_other_values_of_the_recipe_lie_side_by_side(
+    run: Commands, caplog: pytest.LogCaptureFixture
+) -> None:
+    for overrides in ({}, {"epochs": "4"}):
+        run("crossval", folds=2, overrides=overrides)
+    name = "lesion-finetuned-default"
+    own = {target for target, _, _ in run.segmented} - {"crossval-base"}
+    assert own == {f"crossval-{name}", f"crossval-{name}-epochs_4"}
+    assert len({task.bundle for task in run.trained}) == 4
+    assert "replaces the model" not in caplog.text
 
 
 def test_a_dry_run_trains_nothing_and_keeps_the_prepared_cases(run: Commands) -> None:
@@ -216,10 +228,12 @@ def test_single_folds_leave_the_prepared_cases_to_the_others(
     assert not list(run.dataset.work_dir.rglob("*.np[yz]"))
 
 
-def test_a_fold_that_fails_keeps_its_cases_and_its_code(run: Commands) -> None:
+def test_a_fold_that_fails_keeps_its_cases_and_its_code_but_no_state(run: Commands) -> None:
     run.code = 1
     assert run("crossval", folds=2, clean=True)["exit_code"] == 1
     assert list(run.dataset.work_dir.rglob("*.npy"))
+    assert len(run.trained) == 2
+    assert not list(run.dataset.work_dir.rglob("state.npz"))  # of a bundle that is complete
 
 
 def test_a_label_value_that_is_not_there_is_a_warning(
@@ -258,11 +272,21 @@ def test_a_pool_is_asked_for_before_anything_is_prepared(run: Commands) -> None:
     assert not list(run.dataset.work_dir.rglob("*.npy"))
 
 
-def test_more_participants_than_a_fold_leaves_are_refused_before_the_first_training(
-    run: Commands,
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "count", "told"),
+    [
+        ("train", 5, "expected 1 to 4 participants"),
+        ("finetune", 5, "expected 1 to 4 participants"),
+        ("crossval", 3, "expected 1 to 2 participants"),  # one fold of two, and two of one
+    ],
+)
+def test_more_participants_than_there_are_are_refused_before_the_first_training(
+    run: Commands, mode: str, count: int, told: str, dry_run: bool
 ) -> None:
-    with pytest.raises(UsageError, match="expected 1 to 2 participants"):
-        run("crossval", folds=3, count=3)  # one fold of two, and two of one
+    with pytest.raises(UsageError, match=told):
+        run(mode, folds=3, count=count, dry_run=dry_run)
+    run(mode, folds=3, count=count - 1, dry_run=True)
     assert not run.trained
 
 
