@@ -134,7 +134,10 @@ def run_task(task: Task, log_file: Path, console: Console | None = None) -> dict
     theirs.close()
     with _Display(task.name, console) as display:
         try:
-            return _listen(ours, display, log_file)
+            return _listen(ours, display)
+        except EOFError:
+            process.join(5)
+            raise TrainingError(_say_death(process.exitcode, task.folder, log_file)) from None
         except TrainingError:
             raise  # the process has said its last word
         except BaseException:
@@ -146,17 +149,13 @@ def run_task(task: Task, log_file: Path, console: Console | None = None) -> dict
                 process.kill()
 
 
-def _listen(connection: Connection, display: _Display, log_file: Path) -> dict[str, Any]:
-    """Show what the process says until it is done."""
+def _listen(connection: Connection, display: _Display) -> dict[str, Any]:
+    """Show what the process says until it is done; raises EOFError where it falls silent."""
     while True:
         try:
             kind, content = connection.recv()
-        except EOFError:
-            raise TrainingError(
-                "the process of the training died without a word, as happens when the system runs "
-                f"out of memory; see {log_file}. The same command goes on from the last "
-                "checkpoint; lower micro_batch or patch (--set) if it happens again."
-            ) from None
+        except OSError as error:
+            raise EOFError from error  # it died in the middle of a message
         if kind == "progress":
             display.show(content)
         elif kind == "error":
@@ -164,6 +163,34 @@ def _listen(connection: Connection, display: _Display, log_file: Path) -> dict[s
         else:
             summary: dict[str, Any] = content
             return summary
+
+
+def _say_death(code: int | None, folder: Path, log_file: Path) -> str:
+    """Say what became of a process that sent no last word, by its exit code, and what to do."""
+    how = f"exit code {code}"
+    if code is not None and code < 0:
+        how = f"signal {-code}, {signal.strsignal(-code)}"
+    return (
+        f"the process of the training died without a word ({how}), as happens when the system runs "
+        f"out of memory; see {log_file}. {_say_where(folder)} If it happens again, end other "
+        "programs that need memory, or lower micro_batch or patch (--set), with which another "
+        "training begins."
+    )
+
+
+def _say_os_error(error: OSError, folder: Path) -> str:
+    """Say which file could not be read or written, why, and what to do."""
+    return (
+        f"{error.filename or folder}: expected to read and write it during the training, found: "
+        f"{error.strerror or error}. Make sure that its disk is connected and has room, and that "
+        f"this user may read and write there. {_say_where(folder)}"
+    )
+
+
+def _say_where(folder: Path) -> str:
+    if not (folder / "state.npz").exists():
+        return "There is no checkpoint yet: the same command begins anew."
+    return f"The same command goes on from the last checkpoint in {folder}."
 
 
 def _end(process: Any) -> None:
@@ -222,8 +249,7 @@ def _train(task: Task, log_file: str, connection: Connection) -> None:
         connection.send(("error", (text, 1)))
     except OSError as error:
         LOGGER.exception("the training failed")
-        text = f"reading or writing failed during the training: {error}. {task.folder} keeps it."
-        connection.send(("error", (text, 74)))
+        connection.send(("error", (_say_os_error(error, task.folder), 74)))
     except Exception as error:
         LOGGER.exception("the training failed")
         text = f"an error in flairseg itself ({type(error).__name__}: {error}); see {log_file}."
