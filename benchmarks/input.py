@@ -1,13 +1,13 @@
 """The input of training: whether it slows training down, and whether its memory stays flat.
 
 Cases of the size of a head are written to a store as training does it. The lesion network then
-trains in turns, as in fine-tuning with so many participants: on two batches that lie in memory,
-which is pure compute, and on what `PatchDataset` cuts from the mapped and augmented volumes. The
-first step of each turn, in which the queue fills, does not count. Rates, processor time and their
-ratios are printed for each pair of turns, so that whatever else the machine does meets both; then
-the memory.
+trains in turns, by the recipe of fine-tuning with so many participants: on two batches that lie in
+memory, which is pure compute, and on what `PatchDataset` cuts from the mapped and augmented
+volumes, epoch after epoch. What waits in the queue was made before, so as many steps as it
+holds do not count, in either kind of turn. Rates, processor time and their ratios are printed for
+each pair of turns, so that whatever else the machine does meets both; then the memory.
 
-    python benchmarks/input.py [--cases 100] [--steps 20] [--turns 3] [--batch 4] [--patch 96]
+    python benchmarks/input.py [--cases 100] [--steps 40] [--turns 3] [--batch 4]
         [--micro-batch 1] [--networks all] [--from-scratch]
 
 Ends with 1 where the median ratio is under 0.95 or the memory over 4 GB, with ``--check``.
@@ -21,6 +21,7 @@ import resource
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,10 +42,14 @@ from bids_flairseg.train.layers import NETWORKS, freeze, trained_members
 from bids_flairseg.train.network import compile_model, training_precision
 from bids_flairseg.train.patches import PatchDataset
 from bids_flairseg.train.presets import SiteRecipe, load_recipe
+from bids_flairseg.train.sampling import Sampling
 from bids_flairseg.train.store import StoredCase, read_cases, write_case
 
 SHAPE = (140, 172, 134)
 LEAST_RATIO, MOST_GB = 0.95, 4.0
+# Batches that wait, as in training, and the first step besides.
+QUEUE = 6
+UNCOUNTED = QUEUE + 2
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Turn:
 
 
 class Clock(keras.callbacks.Callback):
-    """Takes the time from the end of the first step to that of the last."""
+    """Takes the time from the end of the steps that do not count to that of the last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,9 +74,10 @@ class Clock(keras.callbacks.Callback):
 
     @property
     def turn(self) -> Turn:
-        """Means over all steps but the first."""
-        count = len(self.ends) - 1
-        wall, processor = (b - a for a, b in zip(self.ends[0], self.ends[-1], strict=True))
+        """Means over all steps that count."""
+        counted = self.ends[UNCOUNTED - 1 :]
+        count = len(counted) - 1
+        wall, processor = (b - a for a, b in zip(counted[0], counted[-1], strict=True))
         return Turn(wall / count, processor / count)
 
 
@@ -79,7 +85,7 @@ class Batches(keras.utils.PyDataset):
     """A number of batches from a function, ahead of time as in training."""
 
     def __init__(self, get: Callable[[int], Any], count: int) -> None:
-        super().__init__(workers=2, use_multiprocessing=False, max_queue_size=6)
+        super().__init__(workers=2, use_multiprocessing=False, max_queue_size=QUEUE)
         self.get, self.count = get, count
 
     def __len__(self) -> int:
@@ -87,6 +93,26 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         return self.get(index)
+
+
+class Epochs:
+    """The batches of one epoch after the other; a new one begins as in training."""
+
+    def __init__(self, cases: tuple[StoredCase, ...], sampling: Sampling) -> None:
+        self.cases, self.sampling, self.lock = cases, sampling, threading.Lock()
+        self.length = len(PatchDataset(cases, sampling, seed=0))
+        self.open: dict[int, PatchDataset] = {}
+
+    def get(self, index: int) -> Any:
+        """Return a batch; threads ask for those that follow one another."""
+        epoch, number = divmod(index, self.length)
+        with self.lock:
+            if epoch not in self.open:
+                data = PatchDataset(self.cases, self.sampling, seed=0, epoch=epoch)
+                # the last one may still be read from
+                self.open = {e: d for e, d in self.open.items() if e == epoch - 1} | {epoch: data}
+            data = self.open[epoch]
+        return data[number]
 
 
 def write_cases(folder: Path, count: int) -> tuple[StoredCase, ...]:
@@ -132,46 +158,46 @@ def make_model(
 
 def compare(cases: tuple[StoredCase, ...], chosen: argparse.Namespace) -> tuple[float, float]:
     """Train in turns; return the median ratio of rates and the most memory in GB."""
-    values = {"batch": chosen.batch, "patch": chosen.patch, "steps_per_epoch": 0}
-    values |= {"networks": chosen.networks} if chosen.networks else {}
+    values = {"batch": chosen.batch, "networks": chosen.networks}
     recipe = load_recipe(
         "default",
-        {key: str(value) for key, value in values.items()},
+        {key: str(value) for key, value in values.items() if value},
         fine_tuning=not chosen.from_scratch,
         participants=chosen.cases,
     )
     config = read_config(bundled("lesion"))
     precision = training_precision(recipe, config, "cpu")
-    at_once = chosen.micro_batch or chosen.batch
-    model = make_model(config, recipe, precision, chosen.batch // at_once)
-    data = PatchDataset(cases, sampling_of(recipe, at_once), seed=0)
-    print(f"{len(cases)} cases, {len(data)} batches an epoch, {model.count_params():,} weights, "
-          f"{precision}")  # fmt: skip
-    ready = [data[index] for index in range(2)]
+    at_once = chosen.micro_batch or recipe.batch
+    model = make_model(config, recipe, precision, recipe.batch // at_once)
+    epochs = Epochs(cases, sampling_of(recipe, at_once))
+    print(f"{len(cases)} cases, {recipe.batch} patches of {recipe.patch} voxels' edge a step, "
+          f"{at_once} at once, {epochs.length} batches an epoch, {recipe.networks} trained, "
+          f"{model.count_params():,} weights, {precision}")  # fmt: skip
+    ready = [epochs.get(index) for index in range(2)]
 
     def fit(get: Callable[[int], Any]) -> Turn:
         clock = Clock()
-        source = Batches(get, chosen.steps + 1)
+        source = Batches(get, chosen.steps + UNCOUNTED)
         model.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[clock])
         return clock.turn
 
     model.fit(Batches(lambda index: ready[index], 1), epochs=1, verbose=0)  # compiles
     ratios = []
     for number in range(chosen.turns):
-        first = 2 + number * (chosen.steps + 1)
+        first = 2 + number * (chosen.steps + UNCOUNTED)
         pure = fit(lambda index: ready[index % 2])
-        fed = fit(lambda index, first=first: data[(first + index) % len(data)])
+        fed = fit(lambda index, first=first: epochs.get(first + index))
         ratios.append(pure.wall / fed.wall)
         print(
-            f"turn {number + 1}: {1 / pure.wall:.3f} steps/s from memory, {1 / fed.wall:.3f} from "
-            f"the store: ratio {ratios[-1]:.3f}; processor seconds a step {pure.processor:.2f} and "
+            f"turn {number + 1}: {1 / pure.wall:.3f} batches/s from memory, {1 / fed.wall:.3f} "
+            f"from the store: ratio {ratios[-1]:.3f}; processor seconds {pure.processor:.2f} and "
             f"{fed.processor:.2f}: ratio {pure.processor / fed.processor:.3f}; "
             f"{psutil.Process().memory_info().rss / 1e9:.2f} GB resident",
             flush=True,
         )
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(
-        f"ratio of step rates: minimum {min(ratios):.3f}, median {statistics.median(ratios):.3f}, "
+        f"ratio of rates: minimum {min(ratios):.3f}, median {statistics.median(ratios):.3f}, "
         f"maximum {max(ratios):.3f} (wanted: {LEAST_RATIO}); at most {most:.2f} GB resident "
         f"(wanted: {MOST_GB:g})"
     )
@@ -182,13 +208,12 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=20, help="of a turn")
+    parser.add_argument("--steps", type=int, default=40, help="batches of a turn that count")
     parser.add_argument("--turns", type=int, default=3, help="of each kind")
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=0, help="patches; 0 for the recipe's")
     parser.add_argument(
         "--micro-batch", type=int, default=0, help="patches at once, as in a recipe; 0 for all"
     )
-    parser.add_argument("--patch", type=int, default=96)
     parser.add_argument(
         "--from-scratch", action="store_true", help="train as --mode train, not as fine-tuning"
     )

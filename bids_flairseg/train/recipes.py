@@ -95,9 +95,9 @@ class Recipe:
     def cut(
         self,
         rng: Rng,
-        image: NDArray[np.float16],
+        image: NDArray[np.floating],
         target: NDArray[np.uint8],
-        answer: NDArray[np.float16],
+        answer: NDArray[np.floating],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
         """Cut a random crop and leave it as it is, since the answer is to this very image.
 
@@ -177,6 +177,7 @@ RECIPES = {
         voxel_mm=1.0,
         learning_rate=6e-4,
         ema=0.995,
+        steps_per_epoch=50,
         beside=True,
     ),
 }
