@@ -152,7 +152,8 @@ def take(cases: Sequence[Case], *, count: int, seed: int) -> tuple[str, ...]:
     people = _people(cases)
     if not 1 <= count <= len(people):
         raise UsageError(
-            f"--train-count: expected 1 to {len(people)} participants with labels, found {count}."
+            f"--train-count: expected 1 to {len(people)} participants with labels, found {count}. "
+            "Take fewer, or label more."
         )
     order = np.random.default_rng(seed).permutation(len(people))
     chosen = [people[index] for index in order[:count]]
