@@ -20,6 +20,7 @@ from bids_flairseg.errors import InputError
 from bids_flairseg.model.bundle import load_bundle
 from bids_flairseg.model.unet import PREFIXES
 from bids_flairseg.train.pool import list_examples, read_example
+from bids_flairseg.train.scores import probabilities
 
 LOGGER = logging.getLogger(__name__)
 
@@ -77,11 +78,7 @@ def answer_pool(model: keras.Model, folder: Path) -> None:
     for count, path in enumerate(paths):
         if answer_path(path).exists():
             continue
-        image, _ = read_example(path)
-        margin = [(0, -edge % 32) for edge in image.shape]
-        padded = np.pad(np.asarray(image, np.float32), margin)[None, ..., None]
-        logit = keras.ops.convert_to_numpy(first(padded, training=False))[0, ..., 0]
-        logit = logit[tuple(slice(0, edge) for edge in image.shape)]
+        logit = probabilities(first, read_example(path)[0])[..., 0]  # its end is no sigmoid
         temporary = answer_path(path).with_suffix(".tmp")
         with temporary.open("wb") as stream:
             np.save(stream, np.clip(logit, -_MOST, _MOST).astype(np.float16))

@@ -18,6 +18,7 @@ from typing import Any
 
 import keras
 
+from bids_flairseg.errors import InputError
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.beside import copy_layers, learner
 from bids_flairseg.train.crops import PoolDataset
@@ -186,7 +187,17 @@ def begin(
         Compiled, with its optimiser built.
     minutes : float
         That the run has taken until its last state; what the history says of later is forgotten.
+
+    Raises
+    ------
+    InputError
+        The second of two networks is to be trained, and there is no bundle to begin with.
     """
+    if recipe.beside and not start and not (run / START).exists():
+        raise InputError(
+            f"{run}: expected a bundle of two networks to begin with, found none. "
+            "Name it by --start."
+        )
     run.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     if start and not (run / START).exists():
@@ -251,10 +262,21 @@ def train(
     -------
     model : keras.Model
         With the running averages of its weights in place.
+
+    Raises
+    ------
+    InputError
+        The pool is empty, or see :func:`begin`.
     """
     model, minutes = begin(recipe, run, steps, start=start)
     done = int(model.optimizer.iterations) // recipe.steps_per_epoch
     data = PoolDataset(pool, recipe, seed=recipe.seed, epoch=done)
+    if not data.paths:
+        maker = "beside" if recipe.beside else "pool"
+        raise InputError(
+            f"{pool}: expected examples{' with answers' if recipe.beside else ''}, found none. "
+            f"Make them with `python -m bids_flairseg.train.{maker}`."
+        )
     epochs = math.ceil(steps / recipe.steps_per_epoch)
     keep = [Keep(run, spent=minutes, limit=limit)]
     # not shuffled: the draws are random already, and a resumed run has to see the same order

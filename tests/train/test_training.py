@@ -154,6 +154,17 @@ def test_a_bundle_of_one_network_answers_nothing(examples: Path, tmp_path: Path)
         beside.main([str(tmp_path / "one"), str(examples)])
 
 
+def test_a_pair_is_not_trained_without_a_bundle_or_answers(
+    pair: tuple[recipes.Recipe, Path], tmp_path: Path
+) -> None:
+    recipe, bundle = pair
+    with pytest.raises(InputError, match="expected a bundle of two networks to begin with"):
+        pretrain.train(recipe, tmp_path / "pool", tmp_path / "run", steps=3)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="expected examples with answers, found none"):
+        pretrain.train(recipe, tmp_path / "empty", tmp_path / "run", steps=3, start=bundle)
+
+
 def test_image_answer_and_target_of_a_crop_are_of_one_place() -> None:
     grid = np.arange(24**3).reshape(24, 24, 24)
     image = grid.astype(np.float32)  # each value once
