@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PREFIXES = ("", "beside_")
 """What the names of the layers of each member begin with."""
+END = "head_out_conv"
+"""What the name of the last layer before the sigmoid or softmax ends with."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ def _ends(image: Any, config: UNetConfig, prefix: str) -> Any:
         x = _unit(x, filters, f"{prefix}head{index}", kernel=config.head_kernel)
     if config.head_activation == "relu":
         return _unit(x, config.classes, f"{prefix}head_out", kernel=1)
-    return layers.Conv3D(config.classes, 1, name=f"{prefix}head_out_conv")(x)
+    return layers.Conv3D(config.classes, 1, name=f"{prefix}{END}")(x)
 
 
 def _block(x: Any, stage: Stage, name: str, *, residual: bool) -> Any:

@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError
 from bids_flairseg.model.bundle import load_bundle
-from bids_flairseg.model.unet import PREFIXES
+from bids_flairseg.model.unet import END, PREFIXES
 from bids_flairseg.train.pool import list_examples, read_example
 from bids_flairseg.train.scores import probabilities
 
 LOGGER = logging.getLogger(__name__)
 
-# Name of the layer of each network whose result, before the sigmoid, is averaged.
-_END = "head_out_conv"
 _STAYS, _LEARNS = PREFIXES
 # Logits beyond it are as sure as probabilities in float32 can be.
 _MOST = 30.0
@@ -46,7 +44,7 @@ def learner(model: keras.Model) -> keras.Model:
         of both; it shares the layers of the second network.
     """
     answer = keras.Input((None, None, None, 1), name="answer")
-    logit = model.get_layer("mean")([answer, model.get_layer(_LEARNS + _END).output])
+    logit = model.get_layer("mean")([answer, model.get_layer(_LEARNS + END).output])
     return keras.Model([model.input, answer], model.get_layer("probability")(logit))
 
 
@@ -73,7 +71,7 @@ def answer_pool(model: keras.Model, folder: Path) -> None:
     folder : Path
         The pool.
     """
-    first = keras.Model(model.input, model.get_layer(_STAYS + _END).output)
+    first = keras.Model(model.input, model.get_layer(_STAYS + END).output)
     paths = list_examples(folder)
     for count, path in enumerate(paths):
         if answer_path(path).exists():

@@ -10,11 +10,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_flairseg.model.unet import END
+
 _LIMIT = 14.0
 _EDGES = np.linspace(-_LIMIT, _LIMIT, 281)
 _ROUNDS = 50
 _SAFE = 1e-7
-_OUTPUT = "head_out_conv"
 _BINS = 10
 # Below this probability lies nearly all of the brain, and is right; it says nothing.
 _CALIBRATED_FROM = 0.05
@@ -96,7 +97,7 @@ def fold(model: keras.Model, slope: float, offset: float) -> None:
     """
     gain, shift = np.float32(slope), np.float32(offset)
     for layer in model.layers:
-        if layer.name.endswith(_OUTPUT):  # of two networks, whose mean it is, both
+        if layer.name.endswith(END):  # of two networks, whose mean it is, both
             kernel, bias = layer.get_weights()
             layer.set_weights([kernel * gain, bias * gain + shift])
 

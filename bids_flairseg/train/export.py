@@ -84,16 +84,29 @@ def bundle_config(name: str, recipe: Recipe, threshold: float) -> BundleConfig:
 def _calibrate(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
     """Fold the calibration that examples ask for into the network, and score it on them."""
     answers = ask(model, paths)
-    slope, offset = fit_scaling(_doubtful(*answer.of_brain) for answer in answers)
+    slope, offset = fit_scaling(doubtful(*answer.of_brain) for answer in answers)
     fold(model, slope, offset)
     LOGGER.info("logits scaled by %.3f and shifted by %.3f", slope, offset)
     return score_lesions([answer.scaled(slope, offset) for answer in answers])
 
 
-def _doubtful(
+def doubtful(
     probability: NDArray[np.float32], truth: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Leave out the voxels that are no lesion anyway, which are so many that they alone decide."""
+    """Leave out the voxels that are no lesion anyway, which are so many that they alone decide.
+
+    Parameters
+    ----------
+    probability : ndarray of float32, shape (V,)
+        Of the voxels of a brain.
+    truth : ndarray of bool, shape (V,)
+        Lesion.
+
+    Returns
+    -------
+    probability, truth : ndarray
+        Of the voxels that take part in the calibration.
+    """
     chosen = probability >= _DOUBTFUL_FROM
     return probability[chosen], truth[chosen]
 
@@ -126,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--beside", type=Path, help="bundle whose network goes in as well")
+    parser.add_argument("--share", type=float, default=0.5, help="of RUN in the mean with it")
     parser.add_argument("--validation", type=Path, help="pool of held-out heads")
     parser.add_argument("--note", default="", help="machine and commands, for the card")
     chosen = parser.parse_args(arguments)
@@ -134,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     anatomy = chosen.recipe == "anatomy"
     model = averaged(recipe, chosen.run)
     if chosen.beside:
-        model, network = join(model, recipe.network, chosen.beside)
+        model, network = join(model, recipe.network, chosen.beside, share=chosen.share)
         recipe = replace(recipe, network=network)
     scores: dict[str, Any] = {}
     if chosen.validation:

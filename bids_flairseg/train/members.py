@@ -7,13 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from bids_flairseg.errors import InputError
 from bids_flairseg.model.bundle import load_bundle
-from bids_flairseg.model.unet import PREFIXES, UNetConfig, build_unet
+from bids_flairseg.model.unet import END, PREFIXES, UNetConfig, build_unet
 
 
-def join(model: keras.Model, network: UNetConfig, other: Path) -> tuple[keras.Model, UNetConfig]:
+def join(
+    model: keras.Model, network: UNetConfig, other: Path, *, share: float = 0.5
+) -> tuple[keras.Model, UNetConfig]:
     """Put the network of a bundle beside another network.
 
     Parameters
@@ -23,7 +26,9 @@ def join(model: keras.Model, network: UNetConfig, other: Path) -> tuple[keras.Mo
     network : UNetConfig
         Its shape.
     other : Path
-        Bundle of one network, with the same preprocessing and classes.
+        Bundle with the same preprocessing and classes; of two networks its second is taken.
+    share : float
+        Of the first network in the mean, above 0 and below 1.
 
     Returns
     -------
@@ -32,13 +37,41 @@ def join(model: keras.Model, network: UNetConfig, other: Path) -> tuple[keras.Mo
     network : UNetConfig
         Its shape.
     """
-    bundle = load_bundle(other)
-    config = replace(network, beside=bundle.config.architecture)
+    *_, (second, shape) = members(other)
+    config = replace(network, beside=shape)
     both = build_unet(config)
-    for prefix, member in zip(PREFIXES, (model, bundle.model), strict=True):
+    for prefix, member, weight in zip(PREFIXES, (model, second), (share, 1 - share), strict=True):
         for inside, layer in _pairs(both, prefix, member):
-            inside.set_weights(layer.get_weights())
+            gain = np.float32(2 * weight if layer.name == END else 1)
+            inside.set_weights([gain * array for array in layer.get_weights()])
     return both, config
+
+
+def members(folder: Path) -> Iterator[tuple[keras.Model, UNetConfig]]:
+    """Yield the networks of a bundle, each alone, with their shapes.
+
+    Parameters
+    ----------
+    folder : Path
+        Bundle of one network or of two.
+
+    Yields
+    ------
+    model : keras.Model
+        Ends with a sigmoid or softmax, as the bundle does.
+    network : UNetConfig
+        Its shape.
+    """
+    bundle = load_bundle(folder)
+    shape = bundle.config.architecture
+    if shape.beside is None:
+        yield bundle.model, shape
+        return
+    for prefix, one in zip(PREFIXES, shape.members, strict=True):
+        alone = build_unet(replace(one, beside=None))
+        for inside, layer in _pairs(bundle.model, prefix, alone):
+            layer.set_weights(inside.get_weights())
+        yield alone, replace(one, beside=None)
 
 
 def part(folder: Path, network: UNetConfig) -> keras.Model:
@@ -62,14 +95,8 @@ def part(folder: Path, network: UNetConfig) -> keras.Model:
         If none of the bundle's networks has that shape.
     """
     bundle = load_bundle(folder)
-    shape = bundle.config.architecture
-    if shape == network:
-        return bundle.model
-    for prefix, one in zip(PREFIXES, shape.members, strict=False):
-        if replace(one, beside=None) == network:
-            alone = build_unet(network)
-            for inside, layer in _pairs(bundle.model, prefix, alone):
-                layer.set_weights(inside.get_weights())
+    for alone, shape in ((bundle.model, bundle.config.architecture), *members(folder)):
+        if shape == network:
             return alone
     raise InputError(
         f"{folder}: expected a network of the recipe's shape, found another one. Start from a "

@@ -72,27 +72,35 @@ def test_the_mirrored_pass_is_turned_back_and_averaged(tmp_path: Path) -> None:
     assert not found.probability[:, :, :4].any()
 
 
+@pytest.mark.parametrize("share", [0.5, 0.7])
 def test_a_network_goes_beside_another_and_the_mean_of_both_comes_out(
-    tmp_path: Path, parent: Path
+    tmp_path: Path, parent: Path, share: float
 ) -> None:
     from bids_flairseg.model.unet import build_unet
-    from bids_flairseg.train.members import join, part
+    from bids_flairseg.train.members import join, members, part
 
     bundle = load_bundle(parent)
     own = replace(bundle.config.architecture, patch=1, head_kernel=1)
     model = build_unet(own)
-    both, network = join(model, own, parent)
+    both, network = join(model, own, parent, share=share)
     assert network.beside == bundle.config.architecture
     edge = network.multiple
     image = np.random.default_rng(0).normal(size=(1, edge, edge, edge, 1)).astype(np.float32)
     logits = [np.log(p / (1 - p)) for p in (np.asarray(m(image)) for m in (model, bundle.model))]
-    expected = 1 / (1 + np.exp(-np.mean(logits, axis=0)))
+    expected = 1 / (1 + np.exp(-np.average(logits, axis=0, weights=[share, 1 - share])))
     np.testing.assert_allclose(np.asarray(both(image)), expected, atol=1e-4)
     save_bundle(tmp_path / "both", both, replace(bundle.config, architecture=network), Card())
     again = load_bundle(tmp_path / "both").model
     np.testing.assert_allclose(np.asarray(again(image)), expected, atol=2e-3)
-    for shape, alone in ((own, model), (bundle.config.architecture, bundle.model)):
-        found = part(tmp_path / "both", shape)
-        np.testing.assert_allclose(np.asarray(found(image)), np.asarray(alone(image)), atol=2e-3)
+    mixed = [2 * share * logits[0], 2 * (1 - share) * logits[1]]
+    for (found, shape), logit in zip(members(tmp_path / "both"), mixed, strict=True):
+        answer = 1 / (1 + np.exp(-logit))
+        np.testing.assert_allclose(np.asarray(found(image)), answer, atol=2e-3)
+        same = part(tmp_path / "both", shape)
+        np.testing.assert_allclose(np.asarray(same(image)), answer, atol=2e-3)
+    assert [shape for _, shape in members(parent)] == [bundle.config.architecture]
+    third, network = join(model, own, tmp_path / "both")
+    assert network.members[1] == bundle.config.architecture
+    assert third.count_params() == both.count_params()
     with pytest.raises(InputError, match=r"both: expected a network of the recipe's shape"):
         part(tmp_path / "both", replace(own, head_kernel=5))
