@@ -1,6 +1,6 @@
-"""Whether a fine-tuning on real scans that is killed and goes on ends as one that was left alone.
+"""Whether a training on real scans that is killed and goes on ends as one that was left alone.
 
-Fine-tunes three times by the command itself, with a checkpoint every few seconds: twice to the
+Trains three times by the command itself, with a checkpoint every few seconds: twice to the
 end, which says how far two unbroken trainings are apart (threads add up in another order), and
 once so that all processes get SIGKILL at random moments of the training, after which the same
 command is given again. Prints when it was killed, where it went on, and how far weights, losses
@@ -8,8 +8,9 @@ and Dice are apart.
 
     python benchmarks/killed.py OUT --bids DIR --labels DIR [--participants 1 2 3] [--kills 3]
 
-Takes ``--model``, ``--recipe``, ``--set`` and ``--layers`` as flairseg does. Ends with 1 where the
-killed one is more than three times as far from the first as the second is, and by more than 1e-5.
+Takes ``--mode``, ``--model``, ``--recipe``, ``--set`` and ``--layers`` as flairseg does; of a
+cross-validation the models of all folds are compared. Ends with 1 where a killed one is more than
+three times as far from the first as the second is, and by more than 1e-5.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ _SAME = 1e-5  # of a weight
 
 
 def command(chosen: argparse.Namespace, name: str) -> list[str]:
-    """Return the command of one fine-tuning; both share the prepared cases."""
+    """Return the command of one training; all share the prepared cases."""
     words: list[Any] = [sys.executable, "-m", "bids_flairseg", chosen.bids, chosen.out / "results"]
-    words += ["participant", "--mode", "finetune", "-d", f"manual={chosen.labels}"]
+    words += ["participant", "--mode", chosen.mode, "-d", f"manual={chosen.labels}"]
     words += ["-w", chosen.out / "work", "--model", chosen.model, "--recipe", chosen.recipe]
-    words += ["--layers", chosen.layers, "--device", "cpu", "--bundle-name", name]
+    words += ["--device", "cpu", "--bundle-name", name]
     words += ["--checkpoint-minutes", _CHECKPOINT_MINUTES, "--random-seed", chosen.seed]
+    if chosen.mode != "train":
+        words += ["--layers", chosen.layers]
     if chosen.participants:
         words += ["--participant-label", *chosen.participants]
     if chosen.set:
@@ -90,6 +93,11 @@ def _steps(work: Path, name: str) -> int:
     return sum(log.read_text(encoding="utf-8").count(", step ") for log in logs)
 
 
+def bundles(models: Path, name: str) -> list[Path]:
+    """Return the bundles of one training: one, or one of each fold."""
+    return [models / name] if (models / name).exists() else sorted(models.glob(f"{name}-fold*"))
+
+
 def arrays(bundle: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Read all weights of a bundle by their names."""
     found = {}
@@ -127,13 +135,14 @@ def compare(one: Path, other: Path) -> float:
 
 
 def main() -> int:
-    """Fine-tune twice and compare."""
+    """Train three times and compare."""
     chosen = build_parser().parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     models, rng = chosen.out / "results" / "models", random.Random(chosen.seed)
     for name in ("unbroken", "again"):
         subprocess.run(command(chosen, name), check=True)
-    seconds = 60 * float(read_card(models / "unbroken").training["minutes"])
+    unbroken = bundles(models, "unbroken")
+    seconds = 60 * sum(float(read_card(one).training["minutes"]) for one in unbroken)
     kills = 0
     for _ in range(chosen.kills):
         delay = rng.uniform(0, seconds / chosen.kills)
@@ -144,10 +153,13 @@ def main() -> int:
     for log in (chosen.out / "work").glob("*/training/killed-*/training.log"):
         lines = log.read_text(encoding="utf-8").splitlines()
         print("\n".join(line for line in lines if "going on after" in line))
-    usual = compare(models / "unbroken", models / "again")
-    apart = compare(models / "unbroken", models / "killed")
+    wrong = kills < chosen.kills
+    others = (bundles(models, name) for name in ("again", "killed"))
+    for first, again, killed in zip(unbroken, *others, strict=True):
+        usual = compare(first, again)
+        wrong |= compare(first, killed) > max(_SAME, 3 * usual)
     print(f"{kills} kills in a training of {seconds:.0f} s")
-    return int(apart > max(_SAME, 3 * usual) or kills < chosen.kills)
+    return int(wrong)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -157,6 +169,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--bids", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--participants", nargs="+")
+    parser.add_argument("--mode", choices=("train", "finetune", "crossval"), default="finetune")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--layers", choices=LAYERS, default="all")
     parser.add_argument("--model", type=Path, default=bundled("lesion"))

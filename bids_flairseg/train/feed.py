@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
@@ -145,7 +145,8 @@ def choose_micro_batch(
     """
     check_patch(recipe, network)
     members = trained_members(network, recipe.networks)
-    each = training_bytes(network, recipe.patch, itemsize=itemsize, members=members)
+    needed = partial(training_bytes, network, itemsize=itemsize, members=members)
+    each = needed(recipe.patch)
     free = _device_bytes(device, memory_mb, devices)
     usable = devices * _SHARE_OF_MEMORY * (_GPU_BYTES if free is None else free)
     named = recipe.micro_batch
@@ -159,7 +160,8 @@ def choose_micro_batch(
         LOGGER.warning("the GPU does not say how much memory it has; micro_batch=%d, which needs "
                        "about %s, is tried all the same", named, need)  # fmt: skip
         return named
-    remedy = _remedy(recipe, network, usable=usable, devices=devices, itemsize=itemsize)
+    edges = range(recipe.patch - network.multiple, 7, -network.multiple)
+    remedy = _remedy(needed, recipe, edges, usable=usable, devices=devices)
     raise UsageError(
         f"{least} patches of {recipe.patch} voxels' edge need about {need}, "
         f"{_say_free(free, device, memory_mb)}. {remedy}"
@@ -167,16 +169,18 @@ def choose_micro_batch(
 
 
 def _remedy(
-    recipe: SiteRecipe, network: UNetConfig, *, usable: float, devices: int, itemsize: int
+    needed: Callable[[int], int],
+    recipe: SiteRecipe,
+    edges: Iterable[int],
+    *,
+    usable: float,
+    devices: int,
 ) -> str:
-    """Say how many patches, or which edge of one, would fit into some bytes."""
-    members = trained_members(network, recipe.networks)
-    needed = partial(training_bytes, network, itemsize=itemsize, members=members)
+    """Say how many patches, or which smaller edge of one, would fit into some bytes."""
     each = needed(recipe.patch)
     counts = [count for count in _shares(recipe.batch, devices) if count * each <= usable]
     if counts:
         return f"Take micro_batch={max(counts)} or less."
-    edges = range(recipe.patch - network.multiple, 7, -network.multiple)
     edge = next((edge for edge in edges if needed(edge) <= usable / devices), 0)
     return f"Take patch={edge} or less." if edge else "More memory is needed."
 
