@@ -100,7 +100,8 @@ class Plan:
 def draw_case(number: int, chosen: argparse.Namespace) -> StoredCase:
     """Draw a head of the site as its scanner and its raters would have it."""
     rng, site = np.random.default_rng((77, number)), SITES[chosen.site]
-    real = LesionShapes.read(chosen.shapes) if chosen.shapes else None
+    out = chosen.leave_out
+    real = LesionShapes.read(chosen.shapes, leave_out=out) if chosen.shapes else None
     heads = sorted(chosen.heads.glob("**/*.nii.gz"))
     normalisation = read_config(chosen.model).preprocessing.normalisation
     kind = site.kinds[number % len(site.kinds)]
@@ -254,6 +255,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__.splitlines()[0])
     parser.add_argument("--heads", type=Path, required=True, help="folder of label maps")
     parser.add_argument("--shapes", type=Path, help="folder of real lesion masks")
+    parser.add_argument("--leave-out", nargs="+", default=(), help="patients of it not to use")
     parser.add_argument("--site", choices=sorted(SITES), default="thick")
     parser.add_argument("--cases", nargs="+", type=int, default=[1, 5, 10, 34])
     parser.add_argument("--test", type=int, default=8, help="cases that are only tested on")

@@ -10,7 +10,7 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -82,7 +82,12 @@ def read_example(path: Path) -> Example:
 
 
 def maker(
-    kind: str, heads: Sequence[Path], shapes: Path | None, *, lesions: str | None = None
+    kind: str,
+    heads: Sequence[Path],
+    shapes: Path | None,
+    *,
+    lesions: str | None = None,
+    leave_out: Collection[str] = (),
 ) -> Callable[[int], Example]:
     """Return the function that makes example number N.
 
@@ -96,6 +101,8 @@ def maker(
         Folder of real lesion masks, for ``lesion``.
     lesions : str or None
         Kind of lesion of all examples, ``none`` for healthy heads; None draws one for each.
+    leave_out : collection of str
+        Patients whose lesion masks are not used, without ``sub-``.
 
     Returns
     -------
@@ -103,7 +110,7 @@ def maker(
         From the seed of an example to the example.
     """
     labels = [read_labels(path) for path in heads]
-    real = LesionShapes.read(shapes) if shapes else None
+    real = LesionShapes.read(shapes, leave_out=leave_out) if shapes else None
     places = cache(lambda index: Places.of_head(labels[index]))
 
     def make(seed: int) -> Example:
@@ -157,13 +164,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--heads", type=Path, nargs="+", required=True)
     parser.add_argument("--shapes", type=Path)
+    parser.add_argument(
+        "--leave-out", nargs="+", default=(), help="patients of SHAPES that test the network"
+    )
     parser.add_argument("--lesions", choices=KINDS, help="kind of lesion, instead of all")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--every", type=int, default=1, help="step between seeds")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    make = maker(chosen.kind, chosen.heads, chosen.shapes, lesions=chosen.lesions)
+    make = maker(
+        chosen.kind, chosen.heads, chosen.shapes, lesions=chosen.lesions,
+        leave_out=chosen.leave_out,
+    )  # fmt: skip
     seeds = range(chosen.first, chosen.first + chosen.count, chosen.every)
     fill(chosen.folder, make, seeds)
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import MissingInputError
-from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, healthy, space
+from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, healthy, shapes, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
 from bids_flairseg.train.synthesis.lesion import draw_lesions, lesion_example
@@ -90,6 +90,42 @@ def test_slices_keep_a_constant_and_blur_along_one_axis_only(axis: int) -> None:
     assert blurred == (axis == 0)
 
 
+@pytest.mark.parametrize("axis", [0, 2])
+def test_noise_is_that_of_the_slices(axis: int) -> None:
+    rng = np.random.default_rng(4)
+    image = np.ones((40, 40, 40), np.float32)
+
+    def grain(slices: NDArray[np.float32]) -> NDArray[np.float32]:
+        return slices + rng.normal(0, 0.2, slices.shape).astype(np.float32)
+
+    noisy, untouched = acquisition.slices(
+        rng, [image, image], 1.0, axis=axis, thickness_mm=5.0, spoil=grain
+    )
+    np.testing.assert_allclose(untouched, 1, atol=1e-5)
+    for along in range(3):  # next to each other, voxels have their noise in common in one axis only
+        moved = np.moveaxis(noisy, along, 0)
+        together = np.corrcoef(moved[1:].ravel(), moved[:-1].ravel())[0, 1]
+        assert (together > 0.7) if along == axis else (abs(together) < 0.05)
+
+
+def test_falx_and_tentorium_stop_strokes_and_most_tumours() -> None:
+    labels = np.zeros((64, 64, 64), np.uint16)
+    labels[4:32, 4:60, 28:60], labels[32:60, 4:60, 28:60] = 2, 41
+    labels[4:60, 4:60, 4:28] = 7
+    places = Places.of(labels)
+    parts = [labels == value for value in (2, 41, 7)]
+    sides = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        lesion = shapes._from_random_centre(rng, labels > 0, places) < 30
+        assert sum((lesion & part).any() for part in parts) == 1
+        core = shapes.tumour(np.random.default_rng(seed), places)[1]
+        met = [bool((core & part).any()) for part in parts]
+        assert not (met[2] and (met[0] or met[1]))
+        sides.append(met[0] and met[1])
+    assert 0 < sum(sides) < 15
+
+
 def test_noise_and_numbers_stay_finite_and_positive() -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -158,12 +194,14 @@ def test_real_shapes_are_placed_by_the_boxes_of_the_brains(tmp_path: Path, head:
         nib.save(
             nib.Nifti1Image(data[::-1], affine), folder / f"sub-01_{name}_mask.nii.gz"
         )  # fmt: skip
-    shapes = LesionShapes.read(tmp_path)
+    found = LesionShapes.read(tmp_path)
     places = Places.of(head)
-    masks = [shapes.draw(np.random.default_rng(seed), places) for seed in range(8)]
+    masks = [found.draw(np.random.default_rng(seed), places) for seed in range(8)]
     sides = {bool(np.argwhere(mask)[:, 0].mean() < 31.5) for mask in masks if mask.any()}
     assert sides == {True, False}  # mirrored in half of the draws
     assert all(mask.any() for mask in masks)
+    with pytest.raises(MissingInputError, match="expected sub-"):
+        LesionShapes.read(tmp_path, leave_out=("01",))
 
 
 def test_a_folder_without_shapes_is_named(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def add_normal_brightness(draws: Draws, image: Array, anatomy: Anatomy, voxel_mm
         Signal.
     """
     shape, away = image.shape, anatomy.to_ventricles
-    white, ventricles = anatomy.among(*lb.WHITE), anatomy.among(4, 43)
+    white, ventricles = anatomy.among(*lb.WHITE), anatomy.among(4, 43, 5, 44, 15)
     wobble = draws.field(shape, draws.uniform(10, 30), voxel_mm)
 
     def some(probability: float, amount: Array) -> Array:
@@ -208,7 +208,7 @@ def add_normal_brightness(draws: Draws, image: Array, anatomy: Anatomy, voxel_mm
     right = blur(anatomy.among(43).astype(jnp.float32), wide)
     sheet = jnp.clip(left * right * draws.uniform(6, 14) - 0.4, 0, 1)
     image += some(0.6, sheet) * (draws.uniform(0.8, 1.7) - image)
-    fluid = anatomy.among(*lb.CSF, 14, 15)
+    fluid = anatomy.among(*lb.CSF, *lb.VENTRICLES)
     flow = spots(draws, shape, draws.uniform(7, 22), voxel_mm, draws.uniform(1.6, 2.8))
     image += some(0.4, flow * fluid) * (draws.uniform(0.5, 1.6) - image)
     dots = spots(draws, shape, draws.uniform(3.7, 5), voxel_mm, draws.uniform(2.4, 3.4))

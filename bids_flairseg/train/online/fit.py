@@ -185,6 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("--heads", type=Path, nargs="+", required=True)
     parser.add_argument("--shapes", type=Path)
+    parser.add_argument(
+        "--leave-out", nargs="+", default=(), help="patients of SHAPES that test the network"
+    )
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--settle", type=Path, help="run that goes on, normalisation fixed")
@@ -203,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     supply: Supply = (
         AnatomySupply(chosen.heads) if chosen.recipe == "anatomy"
         else LesionSupply(chosen.heads, chosen.shapes, seed=chosen.seed,
-                          workers=chosen.workers, room=chosen.room)
+                          workers=chosen.workers, room=chosen.room, leave_out=chosen.leave_out)
     )  # fmt: skip
     try:
         train(recipe, supply, chosen.run, minutes=chosen.minutes, start=chosen.start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -73,10 +73,19 @@ class LesionSupply:
         Processes.
     room : int
         Lesion maps that are kept; from then on the oldest ones give way.
+    leave_out : collection of str
+        Patients whose lesion masks are not used, without ``sub-``.
     """
 
     def __init__(
-        self, heads: Sequence[Path], shapes: Path | None, *, seed: int, workers: int, room: int
+        self,
+        heads: Sequence[Path],
+        shapes: Path | None,
+        *,
+        seed: int,
+        workers: int,
+        room: int,
+        leave_out: Collection[str] = (),
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._queue: Queue[Any] = context.Queue(_AHEAD)
@@ -84,7 +93,8 @@ class LesionSupply:
         self._workers = [
             context.Process(
                 target=_supply, daemon=True,
-                args=(self._queue, list(enumerate(heads))[first::workers], shapes, (seed, first)),
+                args=(self._queue, list(enumerate(heads))[first::workers], shapes,
+                      tuple(leave_out), (seed, first)),
             )
             for first in range(workers)
         ]  # fmt: skip
@@ -150,10 +160,14 @@ def _read_whole(path: Path) -> Head:
 
 
 def _supply(
-    found: Queue[Any], heads: list[tuple[int, Path]], shapes: Path | None, seed: tuple[int, int]
+    found: Queue[Any],
+    heads: list[tuple[int, Path]],
+    shapes: Path | None,
+    leave_out: tuple[str, ...],
+    seed: tuple[int, int],
 ) -> None:
     """Send the heads, and then their lesions without end, cropped to where there are any."""
-    real = LesionShapes.read(shapes) if shapes else None
+    real = LesionShapes.read(shapes, leave_out=leave_out) if shapes else None
     places = []
     for index, path in heads:
         place = Places.of_head(read_labels(path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -45,7 +47,13 @@ def bias(
 
 
 def slices(
-    rng: Rng, images: list[NDArray[np.float32]], voxel_mm: float, *, axis: int, thickness_mm: float
+    rng: Rng,
+    images: list[NDArray[np.float32]],
+    voxel_mm: float,
+    *,
+    axis: int,
+    thickness_mm: float,
+    spoil: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> list[NDArray[np.float32]]:
     """Acquire thick slices along one axis and interpolate them back linearly.
 
@@ -61,6 +69,9 @@ def slices(
         Slice direction.
     thickness_mm : float
         Distance of the slices.
+    spoil : callable or None
+        What noise does to the slices of the first signal. It is as smooth across thick slices
+        as in a scan that was resampled, because these are interpolated afterwards.
 
     Returns
     -------
@@ -71,7 +82,7 @@ def slices(
     size = images[0].shape[axis]
     centres = np.arange(rng.uniform(0, step), size, step)
     if len(centres) < 2:
-        return images
+        return [spoil(images[0]), *images[1:]] if spoil else images
     profile = np.zeros((len(centres), size), np.float32)
     width = step * rng.uniform(0.75, 1.0)  # gaps leave part of the distance unsampled
     edges = np.arange(size + 1) - 0.5
@@ -89,11 +100,11 @@ def slices(
     gain = np.ones(len(centres), np.float32)
     if rng.random() < 0.15:  # interleaved excitation leaves odd and even slices unequal
         gain[::2] += rng.uniform(-0.06, 0.06)
-    first = back @ (gain[:, None] * profile)
+    first = _along(gain[:, None] * profile, images[0], axis)
+    if spoil:
+        first = spoil(first)
     others = back @ profile
-    return [
-        _along(first if index == 0 else others, image, axis) for index, image in enumerate(images)
-    ]
+    return [_along(back, first, axis), *(_along(others, image, axis) for image in images[1:])]
 
 
 def _along(

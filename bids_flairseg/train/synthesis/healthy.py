@@ -53,7 +53,7 @@ def add_normal_brightness(
     if rng.random() < 0.5:  # cortex that is brighter in places (insula, cingulum)
         cortex = np.isin(labels, (*lb.CORTEX, 17, 53, 18, 54))
         image += rng.uniform(0, 0.22) * np.clip(wobble, 0, 2) * cortex
-    ventricles = np.isin(labels, (4, 43))
+    ventricles = np.isin(labels, (4, 43, 5, 44, 15))
     if rng.random() < 0.75:  # choroid plexus
         plexus = blobs(rng, shape, ventricles, int(rng.integers(1, 9)), (1.5, 6), _VOXEL_MM)
         image += plexus * ventricles * (rng.uniform(0.6, 1.7) - image)
@@ -64,7 +64,7 @@ def add_normal_brightness(
         )
         sheet = ndimage.gaussian_filter(sheet.astype(np.float32), 0.6, truncate=2.5)
         image += np.minimum(sheet * 1.5, 1) * (rng.uniform(0.8, 1.7) - image)
-    fluid = np.isin(labels, (*lb.CSF, 14, 15))
+    fluid = np.isin(labels, lb.CSF + lb.VENTRICLES)
     if rng.random() < 0.4:  # pulsation defeats the nulling of CSF
         flow = blobs(rng, shape, fluid, int(rng.integers(1, 6)), (2, 9), _VOXEL_MM)
         image += flow * fluid * (rng.uniform(0.5, 1.6) - image)

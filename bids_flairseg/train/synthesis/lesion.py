@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import cc3d
 import numpy as np
@@ -27,7 +28,7 @@ _POSE = space.PoseConfig(
 KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
 # Contrast above healthy tissue, in units of its spread: most kinds, and two of their own.
 _LEVEL, _LEVELS = (1.5, 2.7, 5.0), {"tumour": (2.0, 3.6, 6.5), "stroke": (1.8, 3.2, 6.0)}
-_SHARES = (0.22, 0.32, 0.18, 0.13, 0.09, 0.06)
+_SHARES = (0.25, 0.30, 0.17, 0.13, 0.09, 0.06)
 _THIN_MM = 1.6  # a scan with such slices is a 3D one, with more noise in a voxel
 _LEAST_VOXELS = 4  # fewer are nothing that a rater would outline
 
@@ -296,18 +297,22 @@ def _acquire(
     brain: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Acquire the image; what lies where, and what lesions changed, in the same slices."""
-    image, thickness = acquisition.bias(rng, image, VOXEL_MM, coil=0.3), VOXEL_MM
-    if rng.random() < 0.6:
-        axis = int(rng.choice([2, 2, 2, 2, 0, 1]))
+    image = acquisition.bias(rng, image, VOXEL_MM, coil=0.3)
+    sliced, thickness = rng.random() < 0.6, VOXEL_MM
+    if sliced:
         thickness = float(rng.choice([rng.uniform(1.5, 3.2), rng.uniform(2.5, 6.5)]))
-        image, *lesions = acquisition.slices(
-            rng, [image, *lesions], VOXEL_MM, axis=axis, thickness_mm=thickness
-        )
-    soft, change = lesions
     _, spread = _middle_and_spread(image[brain])
     usual = rng.uniform(0.15, 0.85) if thickness < _THIN_MM else rng.uniform(0.05, 0.55)
     share = rng.uniform(0.7, 1.2) if rng.random() < 0.08 else usual
-    image = acquisition.noise(rng, image, sigma=share * max(spread, 0.03))
+    spoil = partial(acquisition.noise, rng, sigma=share * max(spread, 0.03))
+    if sliced:
+        image, *lesions = acquisition.slices(
+            rng, [image, *lesions], VOXEL_MM, axis=int(rng.choice([2, 2, 2, 2, 0, 1])),
+            thickness_mm=thickness, spoil=spoil,
+        )  # fmt: skip
+    else:
+        image = spoil(image)
+    soft, change = lesions
     if rng.random() < 0.3:
         image = ndimage.gaussian_filter(image, rng.uniform(0.3, 0.7), truncate=2.5)
     return acquisition.numbers(rng, image), soft, change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,11 @@ _INFRATENTORIAL = lb.CEREBELLAR_WHITE + lb.BRAINSTEM
 _TISSUE = lb.table({lb.WHITE + lb.DEEP_GREY + _INFRATENTORIAL: 1, lb.CORTEX: 1})
 _NOT_CORTEX = lb.table({lb.WHITE + lb.DEEP_GREY + _INFRATENTORIAL: 1})
 _LOW = lb.table({_INFRATENTORIAL: 1})
+_LEFT = (2, 3, 10, 11, 12, 13, 17, 18, 25, 26, 28)
+_RIGHT = (41, 42, 49, 50, 51, 52, 53, 54, 57, 58, 60)
+# Falx and tentorium lie between these; the brainstem (0) belongs to all.
+_COMPARTMENT = lb.table({_LEFT: 1, _RIGHT: 2, lb.CEREBELLAR_CORTEX + lb.CEREBELLAR_WHITE: 3})
+_CROSSES = 0.2  # share of tumours that take the corpus callosum to the other side
 _BRIDGED = 30  # voxels of a lesion from which on a gap to the ventricle is closed
 
 
@@ -36,13 +42,15 @@ class LesionShapes:
     masks: tuple[Mask, ...]
 
     @classmethod
-    def read(cls, folder: Path) -> LesionShapes:
+    def read(cls, folder: Path, *, leave_out: Collection[str] = ()) -> LesionShapes:
         """Read all ``*_label-lesion_mask.nii.gz`` that have a brain mask beside them.
 
         Parameters
         ----------
         folder : Path
             Folder with one sub-folder per patient.
+        leave_out : collection of str
+            Patients, without ``sub-``, whose scans are to test the network.
 
         Returns
         -------
@@ -56,6 +64,8 @@ class LesionShapes:
         """
         masks = []
         for path in sorted(folder.glob("sub-*/anat/*_label-lesion_mask.nii.gz")):
+            if path.parents[1].name.removeprefix("sub-") in leave_out:
+                continue
             brain = path.with_name(path.name.replace("label-lesion", "desc-brain"))
             box = ndimage.find_objects(_read_mask(brain).astype(np.int8))[0]
             masks.append(_read_mask(path)[box])
@@ -235,7 +245,8 @@ def tumour(rng: Rng, places: Places) -> tuple[Mask, Mask]:
     shape = places.labels.shape
     tissue = _TISSUE[places.labels] > 0
     radius = np.exp(rng.uniform(np.log(9), np.log(36)))
-    distance = _from_random_centre(rng, places.white | (_NOT_CORTEX[places.labels] > 0), shape)
+    where = places.white | (_NOT_CORTEX[places.labels] > 0)
+    distance = _from_random_centre(rng, where, places, crosses=rng.random() < _CROSSES)
     distance = distance + radius * rng.uniform(0.12, 0.3) * smooth_field(
         rng, shape, radius * 0.9, 1
     )
@@ -270,17 +281,25 @@ def stroke(rng: Rng, places: Places) -> Mask:
     for _ in range(1 if single else int(rng.integers(2, 7))):
         radius = np.exp(rng.uniform(*np.log((8, 42) if single else (3, 12))))
         start = places.cortex if rng.random() < 0.7 else tissue
-        distance = _from_random_centre(rng, start, shape)
+        distance = _from_random_centre(rng, start, places)
         distance = distance + 0.28 * radius * smooth_field(rng, shape, max(radius * 0.8, 4), 1)
         lesion |= distance < radius
     return np.asarray(lesion & tissue)
 
 
-def _from_random_centre(rng: Rng, where: Mask, shape: tuple[int, ...]) -> Field:
-    """Distance in mm from a random voxel, shorter along a random direction."""
+def _from_random_centre(rng: Rng, where: Mask, places: Places, *, crosses: bool = False) -> Field:
+    """Distance in mm from a random voxel, shorter along a random direction.
+
+    It is infinite beyond the tentorium and, unless the lesion crosses, beyond the falx.
+    """
     coarse = np.argwhere(where[::4, ::4, ::4])
     centre = coarse[int(rng.integers(len(coarse)))] * 4
     factors = rng.uniform(0.75, 1.35, 3)
-    grid = np.ogrid[tuple(slice(0, n) for n in shape)]
+    grid = np.ogrid[tuple(slice(0, n) for n in where.shape)]
     squares = sum(((g - c) * f) ** 2 for g, c, f in zip(grid, centre, factors, strict=True))
-    return np.asarray(np.sqrt(squares), np.float32)
+    compartment = _COMPARTMENT[places.labels]
+    if crosses:
+        compartment = np.where(compartment == 2, 1, compartment)
+    here = compartment[tuple(centre)]
+    beyond = (compartment > 0) & (compartment != here) if here else np.zeros(where.shape, bool)
+    return np.where(beyond, np.inf, np.sqrt(squares)).astype(np.float32)
