@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.measure.arrays import voxel_volume_ml
+from bids_flairseg.measure.lesions import label_lesions
 from bids_flairseg.measure.outline import cut
 
 Move = Callable[[NDArray[np.float32], NDArray[np.float64]], Nifti1Image]
@@ -186,11 +187,14 @@ def compare(flairs: list[Path], output: Path, changes: Sequence[Change]) -> pd.D
             told = json.loads(path.with_suffix("").with_suffix(".json").read_text())
             mask, grid = load(path)
             moved = change.move(clean, affine).get_fdata(dtype=np.float32) if change.move else clean
-            expected = cut(
-                moved, told["Threshold"], voxel_ml=voxel_volume_ml(grid),
+            voxel_ml = voxel_volume_ml(grid)
+            bright = cut(
+                moved, told["Threshold"], voxel_ml=voxel_ml,
                 large_ml=told.get("LargeLesionVolume", 0.0),
                 large_threshold=told.get("LargeLesionThreshold"),
             )  # fmt: skip
+            least = told["MinimumLesionVolume"]
+            expected = label_lesions(bright, voxel_ml=voxel_ml, min_ml=least) > 0
             found = mask > 0
             total = np.count_nonzero(expected) + np.count_nonzero(found)
             rows.append({

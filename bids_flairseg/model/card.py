@@ -27,6 +27,8 @@ class Card:
 
     Parameters
     ----------
+    use : str
+        What it is meant for, what it is not, and where it is known to fail.
     data : str
         What the network was trained on.
     licence : str
@@ -43,6 +45,7 @@ class Card:
         Of the weights; filled in by :func:`save_bundle`.
     """
 
+    use: str = ""
     data: str = ""
     licence: str = ""
     attribution: tuple[str, ...] = ()

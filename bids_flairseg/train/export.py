@@ -41,6 +41,15 @@ _LARGE_ML, _LARGE_SHARE = 10.0, 0.625
 # Probability from which voxels take part in the calibration: with all of them the expected
 # calibration error of the networks of November 2026 was 0.054, so 0.010.
 _DOUBTFUL_FROM = 0.02
+_USES = {
+    "anatomy": "Brain mask and regions for the lesion network, in FLAIRs of adults. Not for "
+    "diagnosis, and not for volumes of single tissues. Known to fail: takes lesions for cortex, "
+    "fat of the orbit and tissue of the nasal cavity for brain in places.",
+    "lesion": "Research on groups of adults with lesions that are bright on FLAIR (demyelination, "
+    "small-vessel disease, tumour, stroke); every outline to be looked at. Not for diagnosis, "
+    "treatment or single patients. Known to fail: misses small and faint lesions; outlines bright "
+    "caps of the ventricles, sinuses and the fornix in places; does not tell causes apart.",
+}
 _ATTRIBUTION = (
     "Label maps: SynthSeg, Billot et al. 2023, doi:10.1016/j.media.2023.102789 (Apache-2.0)",
     "Lesion shapes: Open MS data, Lesjak et al. 2017, doi:10.1007/s12021-017-9348-7 (CC-BY-4.0)",
@@ -156,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scores = score_classes(model, paths) if anatomy else _calibrate(model, paths)
         LOGGER.info("%s", scores)
     card = Card(
+        use=_USES["anatomy" if anatomy else "lesion"],
         data="FLAIRs synthesised from label maps of 18 heads"
         + ("" if anatomy else " with 27 patients' lesion shapes and generated lesions"),
         licence="Apache-2.0",

@@ -16,6 +16,7 @@ from bids_flairseg.train.cursor import CaseScore, mean_dice
 from bids_flairseg.train.job import FitResult, TrainingJob
 from bids_flairseg.train.store import StoredCase
 
+_OWN = "Scans like those it was trained on, of one site."
 _METHOD = "Method: Rauschecker et al. 2022, doi:10.1148/ryai.2021200152"
 _CASES = ("cases", "cases_held_out")
 
@@ -75,6 +76,7 @@ def make_card(
     if job.synthetic:
         source = f" and {len(job.synthetic)} synthetic ones{source}"
     return Card(
+        use=f"{_OWN} {parent.use.removeprefix(_OWN).strip()}".strip(),
         data=f"{len(job.train)} FLAIRs of {people} participants of a site{source}. "
         f"{parent.data}".strip(),
         licence=parent.licence,

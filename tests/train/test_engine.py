@@ -360,6 +360,7 @@ def test_the_bundle_predicts_the_same_and_says_where_it_comes_from(
     assert (before["name"], before["sha256"]) == ("site", bundle_digest(parent))
     assert before["cases"] == read_card(parent).training["cases"]
     assert card.training["recipe"] == asdict(recipe)
+    assert card.use.startswith("Scans like those it was trained on")
     assert card.validation["held_out"]["cases"] == 2
     text = (tmp_path / "bundle" / "model.json").read_text()
     assert "sub-" not in text
