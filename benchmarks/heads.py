@@ -21,9 +21,8 @@ from typing import Any
 
 # first: it asks TensorFlow for oneDNN's convolutions, before it is loaded
 import bids_flairseg  # noqa: F401  # isort: skip
-import keras
 
-from bids_flairseg.model.bundle import load_bundle
+from bids_flairseg.model.bundle import Bundle, load_bundle
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.train.class_scores import score_classes
 from bids_flairseg.train.pool import read_example
@@ -32,18 +31,18 @@ from bids_flairseg.train.scores import ask, probabilities, score_lesions
 CARD = "model.json"
 
 
-def score(model: keras.Model, paths: list[Path]) -> tuple[dict[str, Any], float]:
+def score(bundle: Bundle, paths: list[Path]) -> tuple[dict[str, Any], float]:
     """Return the scores of a card, and the median seconds of a head with its mirror image."""
-    seconds = []
+    model, seconds = bundle.model, list[float]()
     for path in paths[:3]:
         image, _ = read_example(path)
         begun = time.monotonic()
         for each in (image, image[::-1]):
             probabilities(model, each)
         seconds.append(time.monotonic() - begun)
-    anatomy = model.output_shape[-1] > 1
-    scores = score_classes(model, paths) if anatomy else score_lesions(ask(model, paths))
-    return scores, statistics.median(seconds)
+    if model.output_shape[-1] > 1:
+        return score_classes(model, paths), statistics.median(seconds)
+    return score_lesions(ask(model, paths), bundle.config), statistics.median(seconds)
 
 
 def brief(scores: Mapping[str, Any]) -> str:
@@ -70,7 +69,7 @@ def main() -> None:
     paths = sorted(chosen.pool.glob("example-*.npy"))
     print(f"{len(paths)} heads of {chosen.pool.name}", flush=True)
     for path in chosen.model:
-        scores, seconds = score(load_bundle(path).model, paths)
+        scores, seconds = score(load_bundle(path), paths)
         print(f"{path.name}: {brief(scores)}; {seconds:.1f} s a head", flush=True)
         print(json.dumps(scores))
         if chosen.write:

@@ -22,6 +22,7 @@ import numpy as np
 from heads import brief
 from numpy.typing import NDArray
 
+from bids_flairseg.model.bundle import read_config
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.train.calibration import fit_scaling
 from bids_flairseg.train.export import doubtful
@@ -59,11 +60,12 @@ def main() -> None:
     set_up(chosen.threads, "cpu")
     paths = list_examples(chosen.pool)
     print(f"{len(paths)} heads of {chosen.pool.name}", flush=True)
+    config = read_config(chosen.model)
     first, second = (ask(model, paths) for model, _ in members(chosen.model))
     for share in chosen.shares:
         answers = [mixed(pair, (share, 1 - share)) for pair in zip(first, second, strict=True)]
         slope, offset = fit_scaling(doubtful(*answer.of_brain) for answer in answers)
-        scores = score_lesions([answer.scaled(slope, offset) for answer in answers])
+        scores = score_lesions([answer.scaled(slope, offset) for answer in answers], config)
         print(f"{share}: {brief(scores)}", flush=True)
         print(scores["mean_dice_by_threshold"], scores["reliability"], flush=True)
         del answers

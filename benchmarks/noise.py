@@ -22,8 +22,8 @@ from bids_flairseg.model.runtime import applied, set_up
 from bids_flairseg.preprocess.noise import noise_sd, normalise_noisy, smooth_within
 from bids_flairseg.preprocess.normalise import normalise_array
 from bids_flairseg.train.pool import read_example
+from bids_flairseg.train.scores import lesion_mask
 from bids_flairseg.train.store import NOT_ZERO
-from bids_flairseg.train.validation import lesion_mask
 
 SHARES = (0.0, 0.03, 0.05, 0.08, 0.12)
 LEAST_VOXELS = 2000

@@ -24,8 +24,7 @@ from bids_flairseg.measure.lesions import label_lesions
 from bids_flairseg.model.bundle import bundled, load_bundle
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.settings import BundleConfig
-from bids_flairseg.train.scores import ask
-from bids_flairseg.train.validation import lesion_mask
+from bids_flairseg.train.scores import ask, lesion_mask
 
 SHARES, LARGE_ML = (1.0, 0.75, 0.5, 0.375), (5.0, 20.0)
 THRESHOLDS = (0.2, 0.25, 0.3, 0.4, 0.5)

@@ -18,9 +18,10 @@ from bids_flairseg.train.curves import draw_curves
 from bids_flairseg.train.job import FitResult, TrainingJob
 from bids_flairseg.train.presets import recipe_keys
 from bids_flairseg.train.result import summarise
+from bids_flairseg.train.scores import lesion_mask
 from bids_flairseg.train.state import write_text
 from bids_flairseg.train.store import StoredCase
-from bids_flairseg.train.validation import AFTER, BEFORE, lesion_mask, read_kept
+from bids_flairseg.train.validation import AFTER, BEFORE, read_kept
 
 LOGGER = logging.getLogger(__name__)
 

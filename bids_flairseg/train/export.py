@@ -57,7 +57,7 @@ _ATTRIBUTION = (
 )
 
 
-def bundle_config(name: str, recipe: Recipe, threshold: float) -> BundleConfig:
+def bundle_config(name: str, recipe: Recipe) -> BundleConfig:
     """Return the configuration of a bundle.
 
     Parameters
@@ -66,13 +66,11 @@ def bundle_config(name: str, recipe: Recipe, threshold: float) -> BundleConfig:
         ``anatomy`` or ``lesion``.
     recipe : Recipe
         What was trained.
-    threshold : float
-        Probability from which a voxel counts.
 
     Returns
     -------
     config : BundleConfig
-        Ready to be saved.
+        With the threshold at 0.5.
     """
     anatomy = name == "anatomy"
     return BundleConfig(
@@ -84,19 +82,19 @@ def bundle_config(name: str, recipe: Recipe, threshold: float) -> BundleConfig:
             normalisation="brain99" if anatomy else "robust",
             brain_only=not anatomy,
         ),
-        inference=Inference(threshold=threshold)
+        inference=Inference()
         if anatomy
-        else Inference(threshold=threshold, large_ml=_LARGE_ML, large_share=_LARGE_SHARE),
+        else Inference(large_ml=_LARGE_ML, large_share=_LARGE_SHARE),
     )
 
 
-def _calibrate(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
+def _calibrate(model: keras.Model, paths: Sequence[Path], config: BundleConfig) -> dict[str, Any]:
     """Fold the calibration that examples ask for into the network, and score it on them."""
     answers = ask(model, paths)
     slope, offset = fit_scaling(doubtful(*answer.of_brain) for answer in answers)
     fold(model, slope, offset)
     LOGGER.info("logits scaled by %.3f and shifted by %.3f", slope, offset)
-    return score_lesions([answer.scaled(slope, offset) for answer in answers])
+    return score_lesions([answer.scaled(slope, offset) for answer in answers], config)
 
 
 def doubtful(
@@ -159,10 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.beside:
         model, network = join(model, recipe.network, chosen.beside, share=chosen.share)
         recipe = replace(recipe, network=network)
+    config = bundle_config("anatomy" if anatomy else "lesion", recipe)
     scores: dict[str, Any] = {}
     if chosen.validation:
         paths = sorted(chosen.validation.glob("example-*.npy"))
-        scores = score_classes(model, paths) if anatomy else _calibrate(model, paths)
+        scores = score_classes(model, paths) if anatomy else _calibrate(model, paths, config)
         LOGGER.info("%s", scores)
     card = Card(
         use=_USES["anatomy" if anatomy else "lesion"],
@@ -173,8 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         training=_history(chosen.run, recipe) | {"note": chosen.note},
         validation={"synthetic_heads_held_out": scores},
     )
-    threshold = float(scores.get("threshold", 0.5))
-    config = bundle_config("anatomy" if anatomy else "lesion", recipe, threshold)
+    if "threshold" in scores:
+        used = replace(config.inference, threshold=float(scores["threshold"]))
+        config = replace(config, inference=used)
     save_bundle(chosen.bundle, model, config, card)
 
 

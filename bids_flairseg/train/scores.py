@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from bids_flairseg.measure.confidence import confidence
 from bids_flairseg.measure.lesions import label_lesions
+from bids_flairseg.measure.outline import cut
+from bids_flairseg.model.settings import BundleConfig
 from bids_flairseg.train.calibration import Reliability, rescale
 from bids_flairseg.train.pool import read_example
 
@@ -21,7 +23,6 @@ LOGGER = logging.getLogger(__name__)
 
 THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _DRAWS = 2000
-_MIN_LESION_ML = 0.01
 
 
 def probabilities(model: keras.Model, image: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -109,58 +110,96 @@ def ask(model: keras.Model, paths: Sequence[Path]) -> list[Answer]:
     return answers
 
 
-def score_lesions(answers: Sequence[Answer]) -> dict[str, Any]:
+def score_lesions(answers: Sequence[Answer], config: BundleConfig) -> dict[str, Any]:
     """Score a lesion network: threshold, Dice, false volume, calibration, confidence.
 
     Parameters
     ----------
     answers : sequence of Answer
         To examples with and without lesions.
+    config : BundleConfig
+        How a probability is cut, but for the threshold.
 
     Returns
     -------
     scores : dict
-        The threshold, see :func:`choose_threshold`; Dice over examples with lesion,
+        The threshold, see :func:`choose_threshold`, and the mean Dice of plain masks by which
+        it is chosen; then, of masks as the main job makes them, Dice over examples with lesion,
         its mean with a bootstrap interval of 95 %; false volume in ml without lesion;
         the reliability curve; the area under the ROC curve with which the confidence
         of a lesion tells true from false ones at that threshold.
     """
-    dices, false, reliability = [], [], Reliability()
+    dices, reliability = [], Reliability()
+    ill, healthy = list[Answer](), list[Answer]()
     for answer in answers:
         probability, truth = answer.probability, answer.truth
         reliability.add(probability, truth)
         if truth.any():
+            ill.append(answer)
             dices.append([overlap(probability > level, truth) for level in THRESHOLDS])
         else:
-            false.append([np.count_nonzero(probability > level) / 1000 for level in THRESHOLDS])
+            healthy.append(answer)
     table = np.array(dices)
     best = choose_threshold(table.mean(0))
-    chosen = table[:, best]
+    used = replace(config, inference=replace(config.inference, threshold=THRESHOLDS[best]))
+    chosen = np.array([overlap(lesion_mask(a.probability, used), a.truth) for a in ill])
+    false = np.array([lesion_mask(a.probability, used).sum() / 1000 for a in healthy])
     return {
         "examples_with_lesion": len(dices),
-        "examples_without_lesion": len(false),
+        "examples_without_lesion": len(healthy),
         "threshold": THRESHOLDS[best],
         "mean_dice": round(float(chosen.mean()), 3),
         "mean_dice_95": bootstrap_interval(chosen),
         "median_dice": round(float(np.median(chosen)), 3),
-        "false_ml": _spread(np.array(false)[:, best]) if false else None,
+        "false_ml": _spread(false) if healthy else None,
         "mean_dice_by_threshold": dict(
             zip(map(str, THRESHOLDS), table.mean(0).round(3).tolist(), strict=True)
         ),
         "reliability": reliability.summary(),
-        "lesions": score_confidence(answers, THRESHOLDS[best]),
+        "lesions": score_confidence(answers, used),
     }
 
 
-def score_confidence(answers: Sequence[Answer], threshold: float) -> dict[str, Any]:
+def lesion_mask(
+    probability: NDArray[np.float32], config: BundleConfig, *, min_lesion_ml: float = 0.01
+) -> NDArray[np.bool_]:
+    """Cut a prediction as the main job does.
+
+    Parameters
+    ----------
+    probability : ndarray of float32, shape (X, Y, Z)
+        Of lesion, on the grid of the bundle.
+    config : BundleConfig
+        Thresholds and voxel size.
+    min_lesion_ml : float
+        Smaller lesions are left out.
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (X, Y, Z)
+        Lesion.
+    """
+    inference = config.inference
+    voxel_ml = config.preprocessing.voxel_size_mm**3 / 1000
+    mask = cut(
+        probability,
+        inference.threshold,
+        voxel_ml=voxel_ml,
+        large_ml=inference.large_ml,
+        large_threshold=inference.large_threshold,
+    )
+    return label_lesions(mask, voxel_ml=voxel_ml, min_ml=min_lesion_ml) > 0
+
+
+def score_confidence(answers: Sequence[Answer], config: BundleConfig) -> dict[str, Any]:
     """Score how well the confidence of a lesion tells true from false ones.
 
     Parameters
     ----------
     answers : sequence of Answer
         At 1 mm.
-    threshold : float
-        Probability from which a voxel counts.
+    config : BundleConfig
+        How a probability is cut.
 
     Returns
     -------
@@ -172,7 +211,7 @@ def score_confidence(answers: Sequence[Answer], threshold: float) -> dict[str, A
     true: list[NDArray[np.bool_]] = []
     for answer in answers:
         probability, truth = answer.probability, answer.truth
-        labels = label_lesions(probability > threshold, voxel_ml=1e-3, min_ml=_MIN_LESION_ML)
+        labels = label_lesions(lesion_mask(probability, config), voxel_ml=1e-3, min_ml=0)
         values.append(confidence(labels, probability))
         touched = np.bincount(labels[truth], minlength=int(labels.max()) + 1)[1:]
         true.append(touched > 0)

@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_flairseg.measure.agreement import dice
-from bids_flairseg.measure.lesions import label_lesions
-from bids_flairseg.measure.outline import cut
 from bids_flairseg.model.predict import Apply, predict
 from bids_flairseg.model.settings import BundleConfig
 from bids_flairseg.train.cursor import CaseScore
 from bids_flairseg.train.presets import SiteRecipe
-from bids_flairseg.train.scores import THRESHOLDS, choose_threshold
+from bids_flairseg.train.scores import THRESHOLDS, choose_threshold, lesion_mask
 from bids_flairseg.train.state import replacing
 from bids_flairseg.train.store import StoredCase
 
@@ -101,37 +99,6 @@ def predict_case(
     probability = predict(apply, image, config, memory_bytes=memory_bytes)[..., 0]
     probability[image == 0] = 0
     return probability
-
-
-def lesion_mask(
-    probability: NDArray[np.float32], config: BundleConfig, *, min_lesion_ml: float = 0.01
-) -> NDArray[np.bool_]:
-    """Cut a prediction as the main job does.
-
-    Parameters
-    ----------
-    probability : ndarray of float32, shape (X, Y, Z)
-        Of lesion, on the grid of the bundle.
-    config : BundleConfig
-        Thresholds and voxel size.
-    min_lesion_ml : float
-        Smaller lesions are left out.
-
-    Returns
-    -------
-    mask : ndarray of bool, shape (X, Y, Z)
-        Lesion.
-    """
-    inference = config.inference
-    voxel_ml = config.preprocessing.voxel_size_mm**3 / _ML
-    mask = cut(
-        probability,
-        inference.threshold,
-        voxel_ml=voxel_ml,
-        large_ml=inference.large_ml,
-        large_threshold=inference.large_threshold,
-    )
-    return label_lesions(mask, voxel_ml=voxel_ml, min_ml=min_lesion_ml) > 0
 
 
 def read_kept(folder: Path, name: str) -> NDArray[np.float32] | None:

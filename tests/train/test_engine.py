@@ -29,8 +29,8 @@ from bids_flairseg.train import checkpoint, engine, feed, journal
 from bids_flairseg.train.cursor import CaseScore, Cursor, Progress
 from bids_flairseg.train.job import DivergedError, FitResult, StoppedError, TrainingJob
 from bids_flairseg.train.result import identify, known_cases, save_result
-from bids_flairseg.train.scores import THRESHOLDS
-from bids_flairseg.train.validation import AFTER, lesion_mask, pick_threshold, read_kept
+from bids_flairseg.train.scores import THRESHOLDS, lesion_mask
+from bids_flairseg.train.validation import AFTER, pick_threshold, read_kept
 from tests.train.blobs import TINY_CONFIG, TINY_NET, TINY_RECIPE, ball_case, tiny_job
 
 set_up(1, "cpu")

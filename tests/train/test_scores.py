@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError
 from bids_flairseg.model.bundle import Card, load_bundle, save_bundle
+from bids_flairseg.train.export import bundle_config
 from bids_flairseg.train.pool import write_example
+from bids_flairseg.train.recipes import RECIPES
 from bids_flairseg.train.scores import Answer, ask, score_lesions
 
 SHAPE = (24, 24, 24)
+CONFIG = bundle_config("lesion", RECIPES["lesion"])
 
 
 def answer(seed: int, *, lesion: bool, false: bool = False, shift: int = 0) -> Answer:
@@ -32,17 +35,32 @@ def answer(seed: int, *, lesion: bool, false: bool = False, shift: int = 0) -> A
 
 
 def test_right_answers_score_one_and_nothing_false() -> None:
-    scores = score_lesions([answer(0, lesion=True), answer(1, lesion=False)])
+    scores = score_lesions([answer(0, lesion=True), answer(1, lesion=False)], CONFIG)
     assert scores["mean_dice"] == 1
     assert scores["false_ml"]["median"] == 0
     assert (scores["lesions"]["true"], scores["lesions"]["false"]) == (1, 0)
 
 
 def test_false_volume_and_shifted_lesions_are_told() -> None:
-    scores = score_lesions([answer(0, lesion=True, shift=3), answer(1, lesion=False, false=True)])
+    scores = score_lesions(
+        [answer(0, lesion=True, shift=3), answer(1, lesion=False, false=True)], CONFIG
+    )
     assert scores["mean_dice"] == pytest.approx(0.5)
     assert scores["false_ml"]["largest"] == pytest.approx(0.064)
     assert scores["lesions"]["area_under_curve"] == 1
+
+
+def test_what_the_main_job_leaves_out_and_takes_in_counts_as_it_does_there() -> None:
+    found, healthy = answer(0, lesion=True), answer(1, lesion=False)
+    healthy.passes[0][4:6, 4:6, 4:6] = 0.9  # 8 voxels: less than 0.01 ml
+    found.passes[0][7, 8:14, 8:14] = 0.4  # beside a lesion that is not large: not enough
+    scores = score_lesions([found, healthy], CONFIG)
+    assert scores["false_ml"]["largest"] == 0
+    assert scores["mean_dice"] == 1
+    large = replace(CONFIG, inference=replace(CONFIG.inference, large_ml=0.2, large_share=0.7))
+    found.truth[7, 8:14, 8:14] = True
+    assert score_lesions([found, healthy], CONFIG)["mean_dice"] < 1
+    assert score_lesions([found, healthy], large)["mean_dice"] == 1
 
 
 def test_scaling_leaves_the_outside_at_zero_and_one_stays_above_another() -> None:

@@ -126,7 +126,7 @@ def pair(examples: Path, tmp_path: Path) -> tuple[recipes.Recipe, Path]:
     save_bundle(
         tmp_path / "two",
         model,
-        export.bundle_config("lesion", replace(TINY, network=network), 0.5),
+        export.bundle_config("lesion", replace(TINY, network=network)),
         Card(),
     )
     beside.main([str(tmp_path / "two"), str(examples)])
@@ -149,7 +149,7 @@ def test_an_answer_is_what_the_first_network_says_of_the_example(
 
 def test_a_bundle_of_one_network_answers_nothing(examples: Path, tmp_path: Path) -> None:
     model = build_unet(TINY.network)
-    save_bundle(tmp_path / "one", model, export.bundle_config("lesion", TINY, 0.5), Card())
+    save_bundle(tmp_path / "one", model, export.bundle_config("lesion", TINY), Card())
     with pytest.raises(InputError, match="expected a bundle of two networks, found one"):
         beside.main([str(tmp_path / "one"), str(examples)])
 

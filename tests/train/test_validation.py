@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from bids_flairseg.measure.agreement import dice
 from bids_flairseg.measure.outline import cut
-from bids_flairseg.train.scores import THRESHOLDS
-from bids_flairseg.train.validation import lesion_mask, read_kept, score_cases
+from bids_flairseg.train.scores import THRESHOLDS, lesion_mask
+from bids_flairseg.train.validation import read_kept, score_cases
 from tests.train.blobs import TINY_CONFIG, ball_case
 
 INFERENCE = replace(TINY_CONFIG.inference, threshold=0.35, large_ml=0.05, large_share=0.625)
