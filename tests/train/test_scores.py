@@ -58,9 +58,7 @@ def test_what_the_main_job_leaves_out_and_takes_in_counts_as_it_does_there() -> 
     assert scores["false_ml"]["largest"] == 0
     assert scores["mean_dice"] == 1
     large = replace(CONFIG, inference=replace(CONFIG.inference, large_ml=0.2, large_share=0.7))
-    found.truth[7, 8:14, 8:14] = True
-    assert score_lesions([found, healthy], CONFIG)["mean_dice"] < 1
-    assert score_lesions([found, healthy], large)["mean_dice"] == 1
+    assert score_lesions([found, healthy], large)["mean_dice"] < 1
 
 
 def test_scaling_leaves_the_outside_at_zero_and_one_stays_above_another() -> None:
