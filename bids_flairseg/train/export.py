@@ -145,6 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument(
+        "--parent-share", type=float, default=0.0, help="of the weights that RUN began with"
+    )
     parser.add_argument("--beside", type=Path, help="bundle whose network goes in as well")
     parser.add_argument("--share", type=float, default=0.5, help="of RUN in the mean with it")
     parser.add_argument("--validation", type=Path, help="pool of held-out heads")
@@ -153,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = RECIPES[chosen.recipe]
     anatomy = chosen.recipe == "anatomy"
-    model = averaged(recipe, chosen.run)
+    model = averaged(recipe, chosen.run, parent_share=chosen.parent_share)
     if chosen.beside:
         model, network = join(model, recipe.network, chosen.beside, share=chosen.share)
         recipe = replace(recipe, network=network)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from bids_flairseg.errors import InputError
 from bids_flairseg.model.unet import build_unet
@@ -122,7 +123,7 @@ def compiled(
     return model
 
 
-def averaged(recipe: Recipe, run: Path) -> keras.Model:
+def averaged(recipe: Recipe, run: Path, *, parent_share: float = 0.0) -> keras.Model:
     """Return the network of a run with the running averages of its weights.
 
     Parameters
@@ -131,12 +132,24 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
         What was trained.
     run : Path
         Folder of the run, or a bundle that was made of one, alone or beside another.
+    parent_share : float
+        Of the weights that the run began with, in the average with those that it came to, 0 to 1.
 
     Returns
     -------
     model : keras.Model
         float32.
+
+    Raises
+    ------
+    InputError
+        The run began with random weights, and these are to have a share.
     """
+    if parent_share and not (run / START).exists():
+        raise InputError(
+            f"{run}: expected a run that was continued from another one (--start), found none. "
+            "Leave its parent's share at 0."
+        )
     if not (run / STATE).exists():
         return part(run, recipe.network)
     trained = compiled(recipe, recipe.warm_up_steps + 1, second_stage=(run / START).exists())
@@ -147,6 +160,14 @@ def averaged(recipe: Recipe, run: Path) -> keras.Model:
     if recipe.beside:  # what was not trained is that of the start
         _start(run, model)
     copy_layers(trained, model)
+    if parent_share:
+        came_to = model.get_weights()
+        _start(run, model)
+        mixed = [
+            np.float32(parent_share) * before + np.float32(1 - parent_share) * after
+            for before, after in zip(model.get_weights(), came_to, strict=True)
+        ]
+        model.set_weights(mixed)
     return model
 
 

@@ -219,12 +219,23 @@ def score_confidence(answers: Sequence[Answer], config: BundleConfig) -> dict[st
     return {
         "true": int(positive.sum()),
         "false": int((~positive).sum()),
-        "area_under_curve": _area_under_curve(score[positive], score[~positive]),
+        "area_under_curve": area_under_curve(score[positive], score[~positive]),
     }
 
 
-def _area_under_curve(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float | None:
-    """Share of pairs in which the first is larger, ties counting half."""
+def area_under_curve(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float | None:
+    """Return the share of pairs in which the first is larger, ties counting half.
+
+    Parameters
+    ----------
+    positive, negative : ndarray of float, shape (N,) and (M,)
+        Values of what should have the larger ones, and of the rest.
+
+    Returns
+    -------
+    area : float or None
+        Under the ROC curve; None where one of them has no value.
+    """
     if not positive.size or not negative.size:
         return None
     ordered = np.sort(negative)

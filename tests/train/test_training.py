@@ -116,6 +116,11 @@ def test_a_second_stage_begins_at_the_averages_and_leaves_the_normalisation(
         kept = isinstance(one, keras.layers.BatchNormalization)
         for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
             assert np.array_equal(a, b) == kept
+    middle = pretrain.averaged(TINY, tmp_path / "b", parent_share=0.5)
+    for a, b, c in zip(*(m.get_weights() for m in (first, second, middle)), strict=True):
+        np.testing.assert_allclose((a + b) / 2, c, atol=1e-6)
+    with pytest.raises(InputError, match="Leave its parent's share at 0"):
+        pretrain.averaged(TINY, tmp_path / "a", parent_share=0.5)
 
 
 @pytest.fixture
