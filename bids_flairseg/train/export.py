@@ -36,8 +36,6 @@ from bids_flairseg.train.synthesis.labels import CLASSES
 
 LOGGER = logging.getLogger(__name__)
 
-# By `benchmarks/outline.py` on held-out heads.
-_LARGE_ML, _LARGE_SHARE = 10.0, 0.625
 # Probability from which voxels take part in the calibration: with all of them the expected
 # calibration error of the networks of November 2026 was 0.054, so 0.010.
 _DOUBTFUL_FROM = 0.02
@@ -82,9 +80,7 @@ def bundle_config(name: str, recipe: Recipe) -> BundleConfig:
             normalisation="brain99" if anatomy else "robust",
             brain_only=not anatomy,
         ),
-        inference=Inference()
-        if anatomy
-        else Inference(large_ml=_LARGE_ML, large_share=_LARGE_SHARE),
+        inference=Inference(),
     )
 
 
