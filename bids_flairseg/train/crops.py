@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_flairseg.train.beside import answer_path, read_answer
 from bids_flairseg.train.pool import list_examples, read_example
 from bids_flairseg.train.recipes import Recipe
 from bids_flairseg.train.synthesis.space import Rng
@@ -34,7 +32,7 @@ class PoolDataset(keras.utils.PyDataset):
         ahead = 1 + 2 * recipe.workers
         super().__init__(workers=recipe.workers, use_multiprocessing=False, max_queue_size=ahead)
         self.folder, self.recipe, self.seed, self.epoch = folder, recipe, seed, epoch
-        self.paths = self._list()
+        self.paths = list_examples(folder)
 
     def __len__(self) -> int:
         return self.recipe.steps_per_epoch
@@ -42,20 +40,14 @@ class PoolDataset(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Count the epoch and look for new examples."""
         self.epoch += 1
-        self.paths = self._list()
+        self.paths = list_examples(self.folder)
 
-    def __getitem__(self, index: int) -> tuple[Any, NDArray[np.uint8]]:
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         rng = np.random.default_rng((self.seed, self.epoch, index))
         drawn = [self._draw(rng) for _ in range(self.recipe.batch)]
-        *inputs, targets = (np.stack(arrays)[..., None] for arrays in zip(*drawn, strict=True))
-        return inputs[0] if len(inputs) == 1 else tuple(inputs), targets
+        images, targets = (np.stack(arrays)[..., None] for arrays in zip(*drawn, strict=True))
+        return images, targets
 
-    def _draw(self, rng: Rng) -> tuple[NDArray[Any], ...]:
+    def _draw(self, rng: Rng) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         path = self.paths[int(rng.integers(len(self.paths)))]
-        if self.recipe.beside:
-            return self.recipe.cut(rng, *read_example(path), read_answer(path))
         return self.recipe.augment(rng, *read_example(path))
-
-    def _list(self) -> list[Path]:
-        paths = list_examples(self.folder)
-        return [path for path in paths if not self.recipe.beside or answer_path(path).exists()]

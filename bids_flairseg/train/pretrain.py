@@ -21,7 +21,6 @@ import numpy as np
 
 from bids_flairseg.errors import InputError
 from bids_flairseg.model.unet import build_unet
-from bids_flairseg.train.beside import copy_layers, learner
 from bids_flairseg.train.crops import PoolDataset
 from bids_flairseg.train.layers import freeze
 from bids_flairseg.train.losses import careful_loss, class_loss
@@ -106,8 +105,6 @@ def compiled(
     """
     keras.mixed_precision.set_global_policy(recipe.precision)
     model = build_unet(recipe.network)
-    if recipe.beside:
-        model = learner(model)
     freeze(model, "all", norm=second_stage)
     warm = recipe.warm_up_steps
     schedule = schedule or keras.optimizers.schedules.CosineDecay(
@@ -157,9 +154,7 @@ def averaged(recipe: Recipe, run: Path, *, parent_share: float = 0.0) -> keras.M
     trained.optimizer.finalize_variable_values(trained.trainable_variables)
     keras.mixed_precision.set_global_policy("float32")
     model = build_unet(recipe.network)
-    if recipe.beside:  # what was not trained is that of the start
-        _start(run, model)
-    copy_layers(trained, model)
+    model.set_weights(trained.get_weights())
     if parent_share:
         came_to = model.get_weights()
         _start(run, model)
@@ -172,7 +167,7 @@ def averaged(recipe: Recipe, run: Path, *, parent_share: float = 0.0) -> keras.M
 
 
 def _start(run: Path, model: keras.Model) -> None:
-    """Put the weights that a run began with into a network, or into what is trained of it."""
+    """Put the weights that a run began with into a network."""
     first, _ = read_arrays(run / START)
     for layer in model.layers:
         if layer.weights:
@@ -209,16 +204,7 @@ def begin(
     minutes : float
         That the run has taken until its last state; what the history says of later is forgotten.
 
-    Raises
-    ------
-    InputError
-        The second of two networks is to be trained, and there is no bundle to begin with.
     """
-    if recipe.beside and not start and not (run / START).exists():
-        raise InputError(
-            f"{run}: expected a bundle of two networks to begin with, found none. "
-            "Name it by --start."
-        )
     run.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     if start and not (run / START).exists():
@@ -287,16 +273,15 @@ def train(
     Raises
     ------
     InputError
-        The pool is empty, or see :func:`begin`.
+        The pool is empty.
     """
     model, minutes = begin(recipe, run, steps, start=start)
     done = int(model.optimizer.iterations) // recipe.steps_per_epoch
     data = PoolDataset(pool, recipe, seed=recipe.seed, epoch=done)
     if not data.paths:
-        maker = "beside" if recipe.beside else "pool"
         raise InputError(
-            f"{pool}: expected examples{' with answers' if recipe.beside else ''}, found none. "
-            f"Make them with `python -m bids_flairseg.train.{maker}`."
+            f"{pool}: expected examples, found none. Make them with "
+            "`python -m bids_flairseg.train.pool`."
         )
     epochs = math.ceil(steps / recipe.steps_per_epoch)
     keep = [Keep(run, spent=minutes, limit=limit)]

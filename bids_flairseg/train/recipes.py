@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,6 @@ class Recipe:
         Seed of the initial weights and of all crops.
     workers : int
         Threads that cut crops ahead; the result does not depend on it.
-    beside : bool
-        Of two networks side by side the second alone is trained, beside what the first says of
-        each example: see :mod:`bids_flairseg.train.beside`.
     """
 
     network: UNetConfig
@@ -60,7 +57,6 @@ class Recipe:
     steps_per_epoch: int = 100
     seed: int = 0
     workers: int = 1
-    beside: bool = False
 
     def augment(
         self, rng: Rng, image: NDArray[np.float16], target: NDArray[np.uint8]
@@ -91,37 +87,6 @@ class Recipe:
         normalised = self.network.classes == 1
         shaded = shade(rng, image_crop, self.voxel_mm, normalised=normalised)
         return shaded, np.ascontiguousarray(target_crop)
-
-    def cut(
-        self,
-        rng: Rng,
-        image: NDArray[np.floating],
-        target: NDArray[np.uint8],
-        answer: NDArray[np.floating],
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
-        """Cut a random crop and leave it as it is, since the answer is to this very image.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Source of randomness.
-        image, target : ndarray, shape (A, B, C)
-            As for :meth:`augment`.
-        answer : ndarray of float16, shape (A, B, C)
-            Logits of the network that stays.
-
-        Returns
-        -------
-        image, answer : ndarray of float32, shape (X, Y, Z)
-            Crops, zero-padded where the example is smaller.
-        target : ndarray of uint8, shape (X, Y, Z)
-            Likewise.
-        """
-        box = _random_box(rng, target, self.crop, lesion=True)
-        image_crop, answer_crop = (
-            _fit(np.asarray(array[box], np.float32), self.crop) for array in (image, answer)
-        )
-        return image_crop, answer_crop, _fit(np.asarray(target[box]), self.crop)
 
 
 def _random_box(
@@ -170,14 +135,4 @@ RECIPES = {
     "lesion": Recipe(network=_LESION, crop=(128, 128, 96), voxel_mm=1.0, learning_rate=1.5e-3),
     # what stands beside it
     "lesion-blocks": Recipe(network=_BLOCKS, crop=(128, 128, 96), voxel_mm=1.0, learning_rate=1e-3),
-    # both, the first of which stays as it is: the second learns what is missing
-    "lesion-pair": Recipe(
-        network=replace(_LESION, beside=_BLOCKS),
-        crop=(128, 128, 96),
-        voxel_mm=1.0,
-        learning_rate=6e-4,
-        ema=0.995,
-        steps_per_epoch=50,
-        beside=True,
-    ),
 }

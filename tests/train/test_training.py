@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -11,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.errors import InputError
-from bids_flairseg.model.bundle import Card, load_bundle, save_bundle
-from bids_flairseg.model.unet import Stage, UNetConfig, build_unet
-from bids_flairseg.train import beside, export, pool, pretrain, recipes, scores
+from bids_flairseg.model.bundle import load_bundle
+from bids_flairseg.model.unet import Stage, UNetConfig
+from bids_flairseg.train import export, pool, pretrain, recipes, scores
 from bids_flairseg.train.losses import binary_loss, class_loss, soft_dice
 
 TINY = recipes.Recipe(
@@ -123,82 +122,10 @@ def test_a_second_stage_begins_at_the_averages_and_leaves_the_normalisation(
         pretrain.averaged(TINY, tmp_path / "a", parent_share=0.5)
 
 
-@pytest.fixture
-def pair(examples: Path, tmp_path: Path) -> tuple[recipes.Recipe, Path]:
-    """Return a recipe for the second of two networks, and a bundle to begin with."""
-    network = replace(TINY.network, beside=replace(TINY.network, patch=2))
-    model = build_unet(network)
-    save_bundle(
-        tmp_path / "two",
-        model,
-        export.bundle_config("lesion", replace(TINY, network=network)),
-        Card(),
-    )
-    beside.main([str(tmp_path / "two"), str(examples)])
-    return replace(TINY, network=network, beside=True), tmp_path / "two"
-
-
-def test_an_answer_is_what_the_first_network_says_of_the_example(
-    examples: Path, pair: tuple[recipes.Recipe, Path]
-) -> None:
-    """The learner, given it, says what both say."""
-    model = load_bundle(pair[1]).model
-    path = examples / "example-000001.npy"
-    image = np.asarray(pool.read_example(path)[0], np.float32)
-    padded = np.pad(image, [(0, -n % 32) for n in image.shape])[None, ..., None]
-    answer = np.pad(beside.read_answer(path), [(0, -n % 32) for n in image.shape])[None, ..., None]
-    both = np.asarray(model(padded))[0, :20, :18, :16]
-    learner = np.asarray(beside.learner(model)([padded, answer]))[0, :20, :18, :16]
-    np.testing.assert_allclose(learner, both, atol=2e-3)
-
-
-def test_a_bundle_of_one_network_answers_nothing(examples: Path, tmp_path: Path) -> None:
-    model = build_unet(TINY.network)
-    save_bundle(tmp_path / "one", model, export.bundle_config("lesion", TINY), Card())
-    with pytest.raises(InputError, match="expected a bundle of two networks, found one"):
-        beside.main([str(tmp_path / "one"), str(examples)])
-
-
-def test_a_pair_is_not_trained_without_a_bundle_or_answers(
-    pair: tuple[recipes.Recipe, Path], tmp_path: Path
-) -> None:
-    recipe, bundle = pair
-    with pytest.raises(InputError, match="expected a bundle of two networks to begin with"):
-        pretrain.train(recipe, tmp_path / "pool", tmp_path / "run", steps=3)
+def test_an_empty_pool_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="expected examples with answers, found none"):
-        pretrain.train(recipe, tmp_path / "empty", tmp_path / "run", steps=3, start=bundle)
-
-
-def test_image_answer_and_target_of_a_crop_are_of_one_place() -> None:
-    grid = np.arange(24**3).reshape(24, 24, 24)
-    image = grid.astype(np.float32)  # each value once
-    target = (grid % 7 == 0).astype(np.uint8)
-    cut = TINY.cut(np.random.default_rng(0), image, target, -image)
-    assert [array.shape for array in cut] == [TINY.crop] * 3
-    np.testing.assert_array_equal(cut[0], -cut[1])
-    place = np.argwhere(image == cut[0][0, 0, 0])[0]
-    box = tuple(slice(a, a + n) for a, n in zip(place, TINY.crop, strict=True))
-    np.testing.assert_array_equal(target[box], cut[2])
-
-
-@pytest.mark.slow
-def test_a_network_beside_another_learns_alone(
-    examples: Path, pair: tuple[recipes.Recipe, Path], tmp_path: Path
-) -> None:
-    recipe, bundle = pair
-    run = tmp_path / "run"
-    pretrain.train(recipe, examples, run, steps=6, start=bundle, limit=0)
-    pretrain.train(recipe, examples, run, steps=6)
-    old = {
-        variable.path: np.array(variable.value) for variable in load_bundle(bundle).model.weights
-    }
-    last = pretrain.averaged(recipe, run)
-    for variable in last.weights:
-        same = np.array_equal(old[variable.path], variable.value)
-        # the statistics of the normalisation stay in a second stage
-        stays = "moving_" in variable.path or "_norm" in variable.path
-        assert same == (stays or not variable.path.startswith("beside_")), variable.path
+    with pytest.raises(InputError, match="expected examples, found none"):
+        pretrain.train(TINY, tmp_path / "empty", tmp_path / "run", steps=3)
 
 
 @pytest.mark.slow
