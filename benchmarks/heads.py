@@ -6,7 +6,9 @@ and is scored as in its card. Several lesion bundles on the same heads say which
     python -m bids_flairseg.train.pool KIND POOL --heads LABELMAPS --shapes OUTLINES --count 24
     python benchmarks/heads.py POOL --model BUNDLE [BUNDLE ...] [--write]
 
-``--write`` puts the scores into the card of each bundle.
+The card chooses the threshold anew; what a lesion bundle scores with its own is told beside it, and
+by how much the last bundle is better than the first, head by head. ``--write`` puts the scores into
+the card of each bundle.
 """
 
 from __future__ import annotations
@@ -21,18 +23,32 @@ from typing import Any
 
 # first: it asks TensorFlow for oneDNN's convolutions, before it is loaded
 import bids_flairseg  # noqa: F401  # isort: skip
+import numpy as np
+from numpy.typing import NDArray
 
 from bids_flairseg.model.bundle import Bundle, load_bundle
 from bids_flairseg.model.runtime import set_up
+from bids_flairseg.model.settings import BundleConfig
 from bids_flairseg.train.class_scores import score_classes
 from bids_flairseg.train.pool import read_example
-from bids_flairseg.train.scores import ask, probabilities, score_lesions
+from bids_flairseg.train.scores import (
+    Answer,
+    ask,
+    bootstrap_interval,
+    lesion_mask,
+    overlap,
+    probabilities,
+    score_lesions,
+)
 
 CARD = "model.json"
 
 
-def score(bundle: Bundle, paths: list[Path]) -> tuple[dict[str, Any], float]:
-    """Return the scores of a card, and the median seconds of a head with its mirror image."""
+Dices = NDArray[np.float64]
+
+
+def score(bundle: Bundle, paths: list[Path]) -> tuple[dict[str, Any], float, Dices]:
+    """Return the scores of a card, median seconds of a head with its mirror image, all Dices."""
     model, seconds = bundle.model, list[float]()
     for path in paths[:3]:
         image, _ = read_example(path)
@@ -41,8 +57,29 @@ def score(bundle: Bundle, paths: list[Path]) -> tuple[dict[str, Any], float]:
             probabilities(model, each)
         seconds.append(time.monotonic() - begun)
     if model.output_shape[-1] > 1:
-        return score_classes(model, paths), statistics.median(seconds)
-    return score_lesions(ask(model, paths), bundle.config), statistics.median(seconds)
+        return score_classes(model, paths), statistics.median(seconds), np.zeros(0)
+    answers = ask(model, paths)
+    dices = as_it_ships(answers, bundle.config)
+    return score_lesions(answers, bundle.config), statistics.median(seconds), dices
+
+
+def as_it_ships(answers: list[Answer], config: BundleConfig) -> Dices:
+    """Print what a bundle scores with its own thresholds; return the Dice of each ill head."""
+    masks = [lesion_mask(answer.probability, config) for answer in answers]
+    ill = [
+        (mask, each.truth) for mask, each in zip(masks, answers, strict=True) if each.truth.any()
+    ]
+    dices = np.array([overlap(*pair) for pair in ill])
+    ml = np.array([truth.sum() / 1000 for _, truth in ill])
+    false = [m.sum() / 1000 for m, each in zip(masks, answers, strict=True) if not each.truth.any()]
+    print(f"at its own threshold, {config.inference.threshold}: Dice {dices.mean():.3f}")
+    for name, chosen in (("under 2", ml < 2), ("2 to 10", (ml >= 2) & (ml < 10)), ("10", ml >= 10)):
+        if chosen.any():
+            print(f"  {chosen.sum()} heads with {name} ml and more: {dices[chosen].mean():.3f}")
+    if false:
+        middle, high, most = np.percentile(false, [50, 95, 100])
+        print(f"  {len(false)} healthy heads: {middle:.2f} ml, 95 % {high:.1f}, at most {most:.1f}")
+    return dices
 
 
 def brief(scores: Mapping[str, Any]) -> str:
@@ -63,19 +100,28 @@ def main() -> None:
     parser.add_argument("pool", type=Path)
     parser.add_argument("--model", type=Path, nargs="+", required=True)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--write", action="store_true", help="put the scores into the cards")
     chosen = parser.parse_args()
     set_up(chosen.threads, "cpu")
     paths = sorted(chosen.pool.glob("example-*.npy"))
     print(f"{len(paths)} heads of {chosen.pool.name}", flush=True)
+    found: list[Dices] = []
     for path in chosen.model:
-        scores, seconds = score(load_bundle(path), paths)
+        bundle = load_bundle(path, precision=chosen.precision)
+        scores, seconds, dices = score(bundle, paths)
+        found.append(dices)
         print(f"{path.name}: {brief(scores)}; {seconds:.1f} s a head", flush=True)
         print(json.dumps(scores))
         if chosen.write:
             card = json.loads((path / CARD).read_text())
             card["validation"]["synthetic_heads_held_out"] = scores
             (path / CARD).write_text(json.dumps(card, indent=2) + "\n")
+    if len(found) > 1 and found[0].size:
+        gain = found[-1] - found[0]
+        low, high = bootstrap_interval(gain)
+        print(f"last - first, each at its own threshold: {gain.mean():+.3f} ({low} to {high}), "
+              f"better in {(gain > 0).sum()} of {gain.size}")  # fmt: skip
 
 
 if __name__ == "__main__":
