@@ -73,9 +73,10 @@ def as_it_ships(answers: list[Answer], config: BundleConfig) -> Dices:
     ml = np.array([truth.sum() / 1000 for _, truth in ill])
     false = [m.sum() / 1000 for m, each in zip(masks, answers, strict=True) if not each.truth.any()]
     print(f"at its own threshold, {config.inference.threshold}: Dice {dices.mean():.3f}")
-    for name, chosen in (("under 2", ml < 2), ("2 to 10", (ml >= 2) & (ml < 10)), ("10", ml >= 10)):
+    for low, high in ((0, 2), (2, 10), (10, np.inf)):
+        chosen = (ml >= low) & (ml < high)
         if chosen.any():
-            print(f"  {chosen.sum()} heads with {name} ml and more: {dices[chosen].mean():.3f}")
+            print(f"  {chosen.sum()} heads of {low} to {high} ml: {dices[chosen].mean():.3f}")
     if false:
         middle, high, most = np.percentile(false, [50, 95, 100])
         print(f"  {len(false)} healthy heads: {middle:.2f} ml, 95 % {high:.1f}, at most {most:.1f}")
