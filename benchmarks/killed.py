@@ -95,7 +95,8 @@ def _steps(work: Path, name: str) -> int:
 
 def bundles(models: Path, name: str) -> list[Path]:
     """Return the bundles of one training: one, or one of each fold."""
-    return [models / name] if (models / name).exists() else sorted(models.glob(f"{name}-fold*"))
+    folders = [path for path in sorted(models.glob(f"{name}*")) if path.is_dir()]
+    return [path for path in folders if path.name == name or path.name.startswith(f"{name}-fold")]
 
 
 def arrays(bundle: Path) -> dict[str, np.ndarray[Any, Any]]:
