@@ -6,13 +6,13 @@ logits are averaged, calibrated and scored as `bids_flairseg.train.export --shar
     python -m bids_flairseg.train.pool lesion POOL --heads LABELMAPS --shapes OUTLINES --count 60
     python benchmarks/mixture.py POOL --model BUNDLE [--shares 0 0.3 0.5 0.7 1]
 
-A share of 1 is the first network alone.
+Logits are those that the bundle has after its own share: 0.5 is the bundle as it is, 1 the first
+network alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pathlib import Path
 import bids_flairseg  # noqa: F401  # isort: skip
 import numpy as np
 from heads import brief
-from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from bids_flairseg.model.bundle import read_config
 from bids_flairseg.model.runtime import set_up
@@ -30,23 +30,18 @@ from bids_flairseg.train.members import members
 from bids_flairseg.train.pool import list_examples
 from bids_flairseg.train.scores import Answer, ask, score_lesions
 
+_SAFE = 1e-7  # nearer to 0 and 1, float32 does not tell probabilities apart
+
 
 def mixed(answers: Sequence[Answer], weights: Sequence[float]) -> Answer:
     """Average the logits of several networks' answers to the same example."""
     inside = answers[0].passes[0] > 0
     passes = []
     for each in zip(*(answer.passes for answer in answers), strict=True):
-        logits = [logit(probability[inside]) for probability in each]
-        mean = np.average(logits, axis=0, weights=weights)
+        logits = [logit(np.clip(one[inside], _SAFE, 1 - _SAFE)) for one in each]
         passes.append(np.zeros_like(each[0]))
-        passes[-1][inside] = 1 / (1 + np.exp(-mean))
+        passes[-1][inside] = expit(np.average(logits, axis=0, weights=weights))
     return Answer(tuple(passes), answers[0].truth)
-
-
-def logit(probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the logit of probabilities, as far as float32 tells them from 0 and 1."""
-    safe = np.clip(probability, 1e-7, 1 - 1e-7)
-    return np.log(safe / (1 - safe))
 
 
 def main() -> None:
@@ -68,8 +63,6 @@ def main() -> None:
         scores = score_lesions([answer.scaled(slope, offset) for answer in answers], config)
         print(f"{share}: {brief(scores)}", flush=True)
         print(scores["mean_dice_by_threshold"], scores["reliability"], flush=True)
-        del answers
-        gc.collect()
 
 
 if __name__ == "__main__":

@@ -156,14 +156,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.beside:
         model, network = join(model, recipe.network, chosen.beside, share=chosen.share)
         recipe = replace(recipe, network=network)
-    config = bundle_config("anatomy" if anatomy else "lesion", recipe)
+    name = "anatomy" if anatomy else "lesion"
+    config = bundle_config(name, recipe)
     scores: dict[str, Any] = {}
     if chosen.validation:
         paths = sorted(chosen.validation.glob("example-*.npy"))
         scores = score_classes(model, paths) if anatomy else _calibrate(model, paths, config)
         LOGGER.info("%s", scores)
     card = Card(
-        use=_USES["anatomy" if anatomy else "lesion"],
+        use=_USES[name],
         data="FLAIRs synthesised from label maps of 18 heads"
         + ("" if anatomy else " with 27 patients' lesion shapes and generated lesions"),
         licence="Apache-2.0",
