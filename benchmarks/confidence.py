@@ -2,7 +2,7 @@
 
 Compares the confidence of the lesion table with what else could go into it: the agreement of the
 image and its mirror image, the mean probability, the size. Prints the area under the ROC curve of
-each, over all lesions that are found.
+each over all lesions that are found, and its 95 % interval by a bootstrap over heads.
 
     python benchmarks/confidence.py POOL --model BUNDLE
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 # first: it asks TensorFlow for oneDNN's convolutions, before it is loaded
 import bids_flairseg  # noqa: F401  # isort: skip
 import numpy as np
+from heads import told
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -24,16 +25,15 @@ from bids_flairseg.measure.lesions import label_lesions
 from bids_flairseg.model.bundle import load_bundle
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.settings import BundleConfig
+from bids_flairseg.train.intervals import estimate
 from bids_flairseg.train.pool import list_examples
-from bids_flairseg.train.scores import Answer, area_under_curve, ask, lesion_mask
+from bids_flairseg.train.scores import Answer, area_over_heads, ask, lesion_mask
 
 
 def describe(answer: Answer, config: BundleConfig) -> dict[str, NDArray[np.float64]]:
-    """Return numbers for each lesion that is found, if any, and whether it touches a true one."""
+    """Return numbers for each lesion that is found, and whether it touches a true one."""
     probability = answer.probability
     labels = label_lesions(lesion_mask(probability, config), voxel_ml=1e-3, min_ml=0)
-    if not labels.any():
-        return {}
     numbers = np.arange(1, int(labels.max()) + 1)
     one, other = answer.passes
     own = confidence(labels, probability)
@@ -67,11 +67,12 @@ def main() -> None:
         [answer] = ask(bundle.model, [path])
         for name, values in describe(answer, bundle.config).items():
             found[name].append(values)
-    true = np.concatenate(found.pop("true")) > 0
-    print(f"{true.sum()} true and {(~true).sum()} false lesions")
-    for name, parts in found.items():
-        values = np.concatenate(parts)
-        print(f"{name}: {area_under_curve(values[true], values[~true])}")
+    true = [touched > 0 for touched in found.pop("true")]
+    count = sum(map(np.count_nonzero, true))
+    print(f"{count} true and {sum(map(len, true)) - count} false lesions")
+    for name, values in found.items():
+        area = estimate("area", list(zip(values, true, strict=True)), area_over_heads)
+        print(f"{name}: {told(area, 'area')}")
 
 
 if __name__ == "__main__":

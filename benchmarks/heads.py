@@ -30,11 +30,11 @@ from bids_flairseg.model.bundle import Bundle, load_bundle
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.model.settings import BundleConfig
 from bids_flairseg.train.class_scores import score_classes
+from bids_flairseg.train.intervals import estimate
 from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.scores import (
     Answer,
     ask,
-    bootstrap_interval,
     lesion_mask,
     overlap,
     probabilities,
@@ -86,13 +86,25 @@ def as_it_ships(answers: list[Answer], config: BundleConfig) -> Dices:
 def brief(scores: Mapping[str, Any]) -> str:
     """Name the numbers by which bundles are compared."""
     if "regions" in scores:
-        brain, regions = scores["mean_dice"]["brain"], scores["regions"]["accuracy"]
-        return f"brain {brain}, lesions with the right region {regions}"
-    false = scores["false_ml"] or {}
-    return (
-        f"Dice {scores['mean_dice']} ({scores['mean_dice_95']}), median {scores['median_dice']}, "
-        f"at {scores['threshold']}; false ml without lesion {false}"
+        brain = {key: scores[key]["brain"] for key in ("mean_dice", "mean_dice_95")}
+        regions = told(scores["regions"], "accuracy")
+        return f"brain {told(brain, 'mean_dice')}, lesions with the right region {regions}"
+    text = (
+        f"Dice {told(scores, 'mean_dice')}, median {told(scores, 'median_dice')}, "
+        f"at {scores['threshold']}"
     )
+    if false := scores["false_ml"]:
+        text += (
+            f"; false ml without lesion: median {told(false, 'median')}, "
+            f"95th centile {told(false, 'centile_95')}, at most {false['largest']}"
+        )
+    return text
+
+
+def told(scores: Mapping[str, Any], name: str) -> str:
+    """Tell a number of a card with its interval, where it has one."""
+    interval = scores[f"{name}_95"]
+    return f"{scores[name]}" + (f" ({interval[0]} to {interval[1]})" if interval else "")
 
 
 def main() -> None:
@@ -120,8 +132,8 @@ def main() -> None:
             (path / CARD).write_text(json.dumps(card, indent=2) + "\n")
     if len(found) > 1 and found[0].size:
         gain = found[-1] - found[0]
-        low, high = bootstrap_interval(gain)
-        print(f"last - first, each at its own threshold: {gain.mean():+.3f} ({low} to {high}), "
+        mean = told(estimate("gain", gain.tolist(), np.mean), "gain")
+        print(f"last - first, each at its own threshold: {mean}, "
               f"better in {(gain > 0).sum()} of {gain.size}")  # fmt: skip
 
 

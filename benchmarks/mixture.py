@@ -57,10 +57,13 @@ def main() -> None:
     print(f"{len(paths)} heads of {chosen.pool.name}", flush=True)
     config = read_config(chosen.model)
     first, second = (ask(model, paths) for model, _ in members(chosen.model))
+    pairs = list(zip(first, second, strict=True))
     for share in chosen.shares:
-        answers = [mixed(pair, (share, 1 - share)) for pair in zip(first, second, strict=True)]
-        slope, offset = fit_scaling(doubtful(*answer.of_brain) for answer in answers)
-        scores = score_lesions([answer.scaled(slope, offset) for answer in answers], config)
+        weights = (share, 1 - share)
+        # mixed twice: kept, they would take as much memory as the answers of a network
+        slope, offset = fit_scaling(doubtful(*mixed(pair, weights).of_brain) for pair in pairs)
+        answers = [mixed(pair, weights).scaled(slope, offset) for pair in pairs]
+        scores = score_lesions(answers, config)
         print(f"{share}: {brief(scores)}", flush=True)
         print(scores["mean_dice_by_threshold"], scores["reliability"], flush=True)
 

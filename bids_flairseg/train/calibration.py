@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
@@ -102,46 +100,63 @@ def fold(model: keras.Model, slope: float, offset: float) -> None:
             layer.set_weights([kernel * gain, bias * gain + shift])
 
 
-@dataclass
-class Reliability:
-    """How often voxels of each probability are lesion.
+def count_tenths(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Count the voxels of one example by their probability.
 
-    Attributes
+    Parameters
     ----------
-    voxels, summed, lesion : ndarray of float, shape (10,)
+    probability : ndarray of float32
+        Any shape.
+    truth : ndarray of bool
+        Lesion, of the same shape.
+
+    Returns
+    -------
+    counts : ndarray of float, shape (3, 10)
         Voxels, sum of their probabilities and lesion voxels in tenths of the
         probability, from 0.05 on.
     """
+    chosen = probability >= _CALIBRATED_FROM
+    values = probability[chosen].astype(np.float64)
+    place = np.minimum((values * _BINS).astype(int), _BINS - 1)
+    weights = (None, values, truth[chosen])
+    return np.stack([np.bincount(place, each, minlength=_BINS) for each in weights])
 
-    voxels: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
-    summed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
-    lesion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_BINS))
 
-    def add(self, probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> None:
-        """Count the voxels of one example."""
-        chosen = probability >= _CALIBRATED_FROM
-        values = probability[chosen].astype(np.float64)
-        place = np.minimum((values * _BINS).astype(int), _BINS - 1)
-        self.voxels += np.bincount(place, minlength=_BINS)
-        self.summed += np.bincount(place, values, minlength=_BINS)
-        self.lesion += np.bincount(place, truth[chosen], minlength=_BINS)
+def reliability_curve(counts: Sequence[NDArray[np.float64]]) -> dict[str, list[float]]:
+    """Return how often voxels of each probability are lesion.
 
-    def summary(self) -> dict[str, Any]:
-        """Return the curve and the expected calibration error.
+    Parameters
+    ----------
+    counts : sequence of ndarray of float, shape (3, 10)
+        Of each example, see :func:`count_tenths`.
 
-        Returns
-        -------
-        summary : dict
-            Mean probability and share of lesion in each tenth that occurs; the
-            error is the mean distance of both, weighted by voxels (Guo et al.
-            2017, arXiv:1706.04599), over voxels of probability 0.05 and more.
-        """
-        there = self.voxels > 0
-        mean = self.summed[there] / self.voxels[there]
-        share = self.lesion[there] / self.voxels[there]
-        error = float(np.average(np.abs(mean - share), weights=self.voxels[there]))
-        return {
-            "mean_probability": mean.round(3).tolist(),
-            "share_of_lesion": share.round(3).tolist(),
-            "expected_calibration_error": round(error, 4),
-        }
+    Returns
+    -------
+    curve : dict
+        Mean probability and share of lesion in each tenth that occurs.
+    """
+    voxels, summed, lesion = np.sum(counts, axis=0)
+    there = voxels > 0
+    return {
+        "mean_probability": (summed[there] / voxels[there]).round(3).tolist(),
+        "share_of_lesion": (lesion[there] / voxels[there]).round(3).tolist(),
+    }
+
+
+def calibration_error(counts: Sequence[NDArray[np.float64]]) -> float | None:
+    """Return the expected calibration error (Guo et al. 2017, arXiv:1706.04599).
+
+    Parameters
+    ----------
+    counts : sequence of ndarray of float, shape (3, 10)
+        Of each example, see :func:`count_tenths`.
+
+    Returns
+    -------
+    error : float or None
+        Distance of mean probability and share of lesion, averaged over voxels of
+        probability 0.05 and more; None where there are none.
+    """
+    voxels, summed, lesion = np.sum(counts, axis=0)
+    return float(np.abs(summed - lesion).sum() / voxels.sum()) if voxels.any() else None

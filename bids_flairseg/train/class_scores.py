@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.measure.regions import lesion_regions, region_map
+from bids_flairseg.train.intervals import bootstrap_interval, estimate
 from bids_flairseg.train.pool import read_example
 from bids_flairseg.train.scores import overlap, probabilities
 from bids_flairseg.train.synthesis.labels import CLASSES
@@ -35,22 +36,28 @@ def score_classes(model: keras.Model, paths: Sequence[Path]) -> dict[str, Any]:
     -------
     scores : dict
         Dice by class name; of lesions that are put into the images, the share that the
-        classes of the network give the region that the true ones give.
+        classes of the network give the region that the true ones give. ``NAME_95`` is the
+        interval of NAME, by a bootstrap over heads.
     """
-    rows, right = [], []
+    rows, right = [], list[list[bool]]()
     for number, path in enumerate(paths):
         image, target = read_example(path)
         found = _classes(model, image)
         bright, balls = add_balls(image, np.asarray(target), seed=number)
-        right += agreeing_regions(np.asarray(target), _classes(model, bright), balls)
+        right.append(agreeing_regions(np.asarray(target), _classes(model, bright), balls))
         pairs = [(found == index, target == index) for index in range(1, len(CLASSES))]
         rows.append([overlap(found > 0, target > 0), *(overlap(a, b) for a, b in pairs)])
     names = ("brain", *CLASSES[1:])
-    means: list[float] = np.nanmean(rows, axis=0).round(3).tolist()
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    dices = {name: [dice for dice in column if np.isfinite(dice)] for name, column in columns}
     return {
         "examples": len(rows),
-        "mean_dice": dict(zip(names, means, strict=True)),
-        "regions": {"lesions": len(right), "accuracy": round(float(np.mean(right)), 3)},
+        "mean_dice": {name: round(float(np.mean(each)), 3) for name, each in dices.items()},
+        "mean_dice_95": {name: bootstrap_interval(each, np.mean) for name, each in dices.items()},
+        "regions": {
+            "lesions": sum(map(len, right)),
+            **estimate("accuracy", right, lambda heads: np.mean(np.concatenate(heads))),
+        },
     }
 
 

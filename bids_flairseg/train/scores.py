@@ -16,13 +16,18 @@ from bids_flairseg.measure.confidence import confidence
 from bids_flairseg.measure.lesions import label_lesions
 from bids_flairseg.measure.outline import cut
 from bids_flairseg.model.settings import BundleConfig
-from bids_flairseg.train.calibration import Reliability, rescale
+from bids_flairseg.train.calibration import (
+    calibration_error,
+    count_tenths,
+    reliability_curve,
+    rescale,
+)
+from bids_flairseg.train.intervals import estimate
 from bids_flairseg.train.pool import read_example
 
 LOGGER = logging.getLogger(__name__)
 
 THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
-_DRAWS = 2000
 
 
 def probabilities(model: keras.Model, image: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -124,16 +129,17 @@ def score_lesions(answers: Sequence[Answer], config: BundleConfig) -> dict[str, 
     -------
     scores : dict
         The threshold, see :func:`choose_threshold`, and the mean Dice of plain masks by which
-        it is chosen; then, of masks as the main job makes them, Dice over examples with lesion,
-        its mean with a bootstrap interval of 95 %; false volume in ml without lesion;
-        the reliability curve; the area under the ROC curve with which the confidence
-        of a lesion tells true from false ones at that threshold.
+        it is chosen; then, of masks as the main job makes them, Dice over examples with lesion;
+        false volume in ml without lesion; the reliability curve; the area under the ROC curve
+        with which the confidence of a lesion tells true from false ones at that threshold.
+        ``NAME_95`` is the interval of NAME, see
+        :func:`~bids_flairseg.train.intervals.bootstrap_interval`.
     """
-    dices, reliability = [], Reliability()
+    dices, counts = [], []
     ill, healthy = list[Answer](), list[Answer]()
     for answer in answers:
         probability, truth = answer.probability, answer.truth
-        reliability.add(probability, truth)
+        counts.append(count_tenths(probability, truth))
         if truth.any():
             ill.append(answer)
             dices.append([overlap(probability > level, truth) for level in THRESHOLDS])
@@ -142,20 +148,20 @@ def score_lesions(answers: Sequence[Answer], config: BundleConfig) -> dict[str, 
     table = np.array(dices)
     best = choose_threshold(table.mean(0))
     used = replace(config, inference=replace(config.inference, threshold=THRESHOLDS[best]))
-    chosen = np.array([overlap(lesion_mask(a.probability, used), a.truth) for a in ill])
-    false = np.array([lesion_mask(a.probability, used).sum() / 1000 for a in healthy])
+    chosen = [overlap(lesion_mask(a.probability, used), a.truth) for a in ill]
+    false = [float(lesion_mask(a.probability, used).sum() / 1000) for a in healthy]
     return {
         "examples_with_lesion": len(dices),
         "examples_without_lesion": len(healthy),
         "threshold": THRESHOLDS[best],
-        "mean_dice": round(float(chosen.mean()), 3),
-        "mean_dice_95": bootstrap_interval(chosen),
-        "median_dice": round(float(np.median(chosen)), 3),
+        **estimate("mean_dice", chosen, np.mean),
+        **estimate("median_dice", chosen, np.median),
         "false_ml": _spread(false) if healthy else None,
         "mean_dice_by_threshold": dict(
             zip(map(str, THRESHOLDS), table.mean(0).round(3).tolist(), strict=True)
         ),
-        "reliability": reliability.summary(),
+        "reliability": reliability_curve(counts)
+        | estimate("expected_calibration_error", counts, calibration_error, digits=4),
         "lesions": score_confidence(answers, used),
     }
 
@@ -207,20 +213,37 @@ def score_confidence(answers: Sequence[Answer], config: BundleConfig) -> dict[st
         Lesions found that touch the truth and that do not, and the area under the
         ROC curve of their confidence.
     """
-    values: list[NDArray[np.float64]] = []
-    true: list[NDArray[np.bool_]] = []
+    heads = []
     for answer in answers:
         probability, truth = answer.probability, answer.truth
         labels = label_lesions(lesion_mask(probability, config), voxel_ml=1e-3, min_ml=0)
-        values.append(confidence(labels, probability))
         touched = np.bincount(labels[truth], minlength=int(labels.max()) + 1)[1:]
-        true.append(touched > 0)
-    score, positive = np.concatenate(values), np.concatenate(true)
+        heads.append((confidence(labels, probability), touched > 0))
+    true = np.concatenate([touched for _, touched in heads])
     return {
-        "true": int(positive.sum()),
-        "false": int((~positive).sum()),
-        "area_under_curve": area_under_curve(score[positive], score[~positive]),
+        "true": int(true.sum()),
+        "false": int((~true).sum()),
+        **estimate("area_under_curve", heads, area_over_heads),
     }
+
+
+def area_over_heads(
+    heads: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]],
+) -> float | None:
+    """Return the area under the ROC curve of the lesions of several heads.
+
+    Parameters
+    ----------
+    heads : sequence of tuple of ndarray, shape (L,)
+        A value for each lesion of a head, and whether the lesion is a true one.
+
+    Returns
+    -------
+    area : float or None
+        See :func:`area_under_curve`.
+    """
+    values, true = (np.concatenate(parts) for parts in zip(*heads, strict=True))
+    return area_under_curve(values[true], values[~true])
 
 
 def area_under_curve(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float | None:
@@ -264,31 +287,11 @@ def choose_threshold(means: NDArray[np.float64]) -> int:
     return int(min(close, key=lambda index: abs(THRESHOLDS[index] - 0.5)))
 
 
-def bootstrap_interval(values: NDArray[np.float64], *, seed: int = 0) -> list[float]:
-    """Return the 95 % interval of a mean by resampling its cases.
-
-    Parameters
-    ----------
-    values : ndarray of float, shape (N,)
-        One value per case.
-    seed : int
-        Seed of the draws.
-
-    Returns
-    -------
-    interval : list of float
-        2.5th and 97.5th centile of the resampled means.
-    """
-    drawn = np.random.default_rng(seed).choice(values, (_DRAWS, len(values))).mean(1)
-    interval: list[float] = np.percentile(drawn, [2.5, 97.5]).round(3).tolist()
-    return interval
-
-
-def _spread(values: NDArray[np.float64]) -> dict[str, float]:
+def _spread(values: Sequence[float]) -> dict[str, Any]:
     return {
-        "median": round(float(np.median(values)), 3),
-        "centile_95": round(float(np.percentile(values, 95)), 3),
-        "largest": round(float(values.max()), 3),
+        **estimate("median", values, np.median),
+        **estimate("centile_95", values, lambda drawn: np.percentile(drawn, 95)),
+        "largest": round(max(values), 3),
     }
 
 

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bids_flairseg.train.calibration import fit_scaling, fold
+from bids_flairseg.train.calibration import (
+    calibration_error,
+    count_tenths,
+    fit_scaling,
+    fold,
+    reliability_curve,
+)
 
 
 def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -28,6 +34,20 @@ def test_examples_without_lesion_do_no_harm() -> None:
     slope, offset = fit_scaling([(np.full((8, 8, 8), 0.2, np.float32), np.zeros((8, 8, 8), bool))])
     assert np.isfinite([slope, offset]).all()
     assert slope > 0
+
+
+def test_heads_that_were_counted_apart_have_the_error_of_all_their_voxels() -> None:
+    rng = np.random.default_rng(0)
+    probability = rng.random(30_000).astype(np.float32)
+    truth = rng.random(probability.size) < probability**2
+    heads = list(zip(probability.reshape(3, -1), truth.reshape(3, -1), strict=True))
+    counts = [count_tenths(*head) for head in heads]
+    error = calibration_error(counts)
+    assert error == calibration_error([count_tenths(probability, truth)])
+    # the mean of p - p^2 from 0.05 to 1
+    assert error == pytest.approx((1 / 6 - 0.05**2 / 2 + 0.05**3 / 3) / 0.95, abs=0.01)
+    assert len(reliability_curve(counts)["share_of_lesion"]) == 10
+    assert calibration_error([count_tenths(probability * 0.01, truth)]) is None
 
 
 @pytest.mark.parametrize("two", [False, True])

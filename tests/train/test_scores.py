@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -59,6 +59,41 @@ def test_what_the_main_job_leaves_out_and_takes_in_counts_as_it_does_there() -> 
     assert scores["mean_dice"] == 1
     large = replace(CONFIG, inference=replace(CONFIG.inference, large_ml=0.2, large_share=0.7))
     assert score_lesions([found, healthy], large)["mean_dice"] < 1
+
+
+def intervals(numbers: dict[str, Any]) -> dict[str, tuple[float | None, list[float] | None]]:
+    """Name each number that has an interval, with the interval."""
+    own = {
+        name: (numbers[name], numbers[f"{name}_95"]) for name in numbers if f"{name}_95" in numbers
+    }
+    parts = [intervals(part) for part in numbers.values() if isinstance(part, dict)]
+    return own | {name: pair for part in parts for name, pair in part.items()}
+
+
+def test_intervals_hold_what_they_are_of() -> None:
+    ill = [answer(seed, lesion=True, shift=seed % 4, false=seed % 2 > 0) for seed in range(12)]
+    healthy = [answer(seed, lesion=False, false=seed % 3 > 0) for seed in range(12)]
+    for volume, each in enumerate(healthy):
+        each.passes[0][16:20, 16:20, 16 : 16 + volume // 3] *= 0.01
+    for each in ill[1::4]:
+        each.passes[0][16:20, 16:20, 16:20] = 0.95  # false, and as sure as true ones
+    scores = score_lesions([*ill, *healthy], CONFIG)
+    found = intervals(scores)
+    assert set(found) == {
+        "mean_dice", "median_dice", "median", "centile_95", "expected_calibration_error",
+        "area_under_curve",
+    }  # fmt: skip
+    for name, (value, interval) in found.items():
+        assert value is not None
+        assert interval is not None
+        low, high = interval
+        assert low <= value <= high, name
+        assert low < high, name
+
+
+def test_few_heads_have_numbers_and_no_intervals() -> None:
+    scores = score_lesions([answer(0, lesion=True), answer(1, lesion=False)], CONFIG)
+    assert {interval for _, interval in intervals(scores).values()} == {None}
 
 
 def test_scaling_leaves_the_outside_at_zero_and_one_stays_above_another() -> None:
