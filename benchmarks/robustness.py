@@ -47,6 +47,8 @@ class Change:
         Voxels and affine to the moved image; also applied to the clean probability.
     stain : callable or None
         Intensities to other intensities.
+    inverted : bool
+        Store the same intensities as falling integers, with a negative slope and an offset.
     floor : float or None
         Median Dice that is asked for.
     """
@@ -54,6 +56,7 @@ class Change:
     name: str
     move: Move | None = None
     stain: Stain | None = None
+    inverted: bool = False
     floor: float | None = None
 
 
@@ -116,6 +119,20 @@ def noise(share: float) -> Stain:
     return stain
 
 
+def lower(data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Subtract a fifth of the 99th centile everywhere, so that the background is negative."""
+    return data - np.float32(0.2 * np.percentile(data[data > 0], 99))
+
+
+def inverted(data: NDArray[np.float32], affine: NDArray[np.float64]) -> Nifti1Image:
+    """Return the same image whose stored integers fall where the intensities rise."""
+    low, high = float(data.min()), float(data.max())
+    slope = -(high - low) / 30000
+    image = Nifti1Image(np.rint((data - high) / slope).astype(np.int16), affine)
+    image.header.set_slope_inter(slope, high)
+    return image
+
+
 def bias(data: NDArray[np.float32]) -> NDArray[np.float32]:
     """Multiply by a gain that falls from 1.2 to 0.8 across the head."""
     ramp = np.linspace(1.2, 0.8, data.shape[1], dtype=np.float32)[:, None]
@@ -126,6 +143,8 @@ CHANGES = (
     Change("clean"),
     Change("scaled", stain=lambda data: data * np.float32(0.037), floor=1.0),
     Change("shifted", stain=lambda data: np.where(data != 0, data + 500, 0), floor=0.9),
+    Change("lowered", stain=lower, floor=0.9),
+    Change("inverted", inverted=True, floor=1.0),
     Change("permuted", move=permute, floor=1.0),
     Change("flipped", move=flip, floor=0.97),
     Change("rotated", move=rotate, floor=0.9),
@@ -158,7 +177,9 @@ def write_versions(flairs: list[Path], folder: Path, changes: Sequence[Change]) 
             voxels = change.stain(voxels) if change.stain else voxels
             target = folder / version(flair, change)
             target.parent.mkdir(parents=True, exist_ok=True)
-            nib.save(Nifti1Image(voxels.astype(np.float32), image.affine), target)
+            voxels = voxels.astype(np.float32)
+            store = inverted if change.inverted else Nifti1Image
+            nib.save(store(voxels, image.affine), target)
 
 
 def version(flair: Path, change: Change) -> Path:
