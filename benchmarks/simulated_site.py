@@ -137,8 +137,8 @@ def shift(
     if site.slice_mm:
         weight = inside.astype(np.float32)
         signal, weight, soft = acquisition.slices(
-            rng, [signal, weight, target.astype(np.float32)], VOXEL_MM, axis=2,
-            thickness_mm=site.slice_mm,
+            rng, [signal, weight, target.astype(np.float32)], VOXEL_MM,
+            steps_mm=acquisition.steps(2, site.slice_mm, VOXEL_MM),
         )  # fmt: skip
         signal, target = signal / np.maximum(weight, 0.1), (soft > 0.5).astype(np.uint8)
     drawn = target > 0

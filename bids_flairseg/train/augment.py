@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from bids_flairseg.measure.arrays import bounding_box
 from bids_flairseg.train.store import NOT_ZERO
-from bids_flairseg.train.synthesis.acquisition import bias, noise, numbers, slices
+from bids_flairseg.train.synthesis.acquisition import bias, noise, numbers, slices, steps
 from bids_flairseg.train.synthesis.space import (
     PoseConfig,
     Rng,
@@ -190,7 +190,9 @@ def _acquire(
         signal = ndimage.gaussian_filter(signal, sigma) / np.maximum(soft, 0.1) * weight
     if drawn["slices"]:
         axis, thickness = int(rng.choice([2, 2, 2, 1, 0])), rng.uniform(2, 6)
-        signal, soft = slices(rng, [signal, weight], voxel_mm, axis=axis, thickness_mm=thickness)
+        signal, soft = slices(
+            rng, [signal, weight], voxel_mm, steps_mm=steps(axis, thickness, voxel_mm)
+        )
         signal = signal / np.maximum(soft, 0.1)
     if drawn["noise"]:
         signal = noise(rng, signal)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
+from bids_flairseg.train.synthesis.kinds import KINDS
 from bids_flairseg.train.synthesis.labels import read_labels
-from bids_flairseg.train.synthesis.lesion import KINDS, lesion_example
+from bids_flairseg.train.synthesis.lesion import lesion_example
 from bids_flairseg.train.synthesis.places import Places
 from bids_flairseg.train.synthesis.shapes import LesionShapes
 
@@ -98,7 +99,7 @@ def maker(
     heads : sequence of Path
         Label maps.
     shapes : Path or None
-        Folder of real lesion masks, for ``lesion``.
+        Folder of real lesion masks.
     lesions : str or None
         Kind of lesion of all examples, ``none`` for healthy heads; None draws one for each.
     leave_out : collection of str
@@ -117,7 +118,7 @@ def maker(
         rng = np.random.default_rng(seed)
         index = int(rng.integers(len(labels)))
         if kind == "anatomy":
-            return anatomy_example(rng, labels[index])
+            return anatomy_example(rng, labels[index], places=places(index), real=real)
         return _crop(lesion_example(rng, places(index), real, kind=lesions))
 
     return make

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
-from bids_flairseg.train.online.draws import Draws, along, quantiles
+from bids_flairseg.train.online.draws import Draws, along, blur, quantiles
+from bids_flairseg.train.synthesis.acquisition import MOVED_BETWEEN, MOVED_WITHIN
 
 
 def bias(draws: Draws, image: Array, voxel_mm: float, *, coil: float) -> Array:
@@ -65,11 +66,14 @@ class Slices:
         From slices to voxels, linearly.
     gain : jax.Array of float32, shape (N,)
         Of each slice.
+    odd : jax.Array of bool, shape (N,)
+        Slices that are acquired after the others; none along an axis in their plane.
     """
 
     profile: Array
     back: Array
     gain: Array
+    odd: Array
 
 
 def draw_slices(draws: Draws, size: int, step: Array) -> Slices:
@@ -100,9 +104,9 @@ def draw_slices(draws: Draws, size: int, step: Array) -> Slices:
     profile /= jnp.maximum(profile.sum(1, keepdims=True), 1e-6)
     position = jnp.clip((index - first) / step, 0, count - 1)
     back = jnp.clip(1 - jnp.abs(position[:, None] - index), 0, 1)
-    uneven = draws.chance(0.15) & (step > 1.5)  # interleaved excitation
-    gain = 1 + jnp.where(uneven, draws.uniform(-0.06, 0.06), 0) * (index % 2 == 0)
-    return Slices(profile, back, gain)
+    odd = (index % 2 == 1) & (step > 1.5)  # interleaved excitation
+    even = (index % 2 == 0) & (step > 1.5) & draws.chance(0.15)
+    return Slices(profile, back, 1 + draws.uniform(-0.06, 0.06) * even, odd)
 
 
 def draw_steps(draws: Draws, voxel_mm: float, thick: float, thickness_mm: Array) -> list[Array]:
@@ -131,9 +135,11 @@ def draw_steps(draws: Draws, voxel_mm: float, thick: float, thickness_mm: Array)
     return [jnp.maximum(jnp.where(which == axis, across, in_plane), 1.0) for axis in range(3)]
 
 
-def acquire(draws: Draws, image: Array, others: list[Array], slices: list[Slices],
-            sigma: Array) -> tuple[Array, list[Array]]:  # fmt: skip
-    """Sample an image with noise, ghosts and ringing, and interpolate it back.
+def acquire(
+    draws: Draws, image: Array, others: list[Array], slices: list[Slices], *, sigma: Array,
+    spread: Array,
+) -> tuple[Array, list[Array]]:  # fmt: skip
+    """Sample an image with movement, noise, ghosts and ringing, and interpolate it back.
 
     Parameters
     ----------
@@ -142,11 +148,13 @@ def acquire(draws: Draws, image: Array, others: list[Array], slices: list[Slices
     image : jax.Array of float32, shape (X, Y, Z)
         Signal, white matter about 1.
     others : list of jax.Array of float32, shape (X, Y, Z)
-        What is sampled in the same way, but without faults.
+        What is sampled, and moved between slices, in the same way, but without other faults.
     slices : list of Slices
         For each axis.
     sigma : jax.Array
         Standard deviation of the Rician noise.
+    spread : jax.Array of float32, shape (3,)
+        Standard deviation in samples over which the noise is smoothed, along each axis.
 
     Returns
     -------
@@ -157,20 +165,49 @@ def acquire(draws: Draws, image: Array, others: list[Array], slices: list[Slices
     """
     for axis, cut in enumerate(slices):
         image = along(cut.profile * cut.gain[:, None], image, axis)
-        others = [along(cut.back @ cut.profile, other, axis) for other in others]
+        others = [along(cut.profile, other, axis) for other in others]
+    image, *others = _move_between(draws, [image, *others], slices)
     image = _shake(draws, image)
-    real = image + sigma * draws.normal(image.shape)
-    magnitude = jnp.hypot(real, sigma * draws.normal(image.shape))
+    real, imaginary = (sigma * _grain(draws, image, spread) for _ in range(2))
+    acquired = [jnp.hypot(image + real, imaginary), *others]
     for axis, cut in enumerate(slices):
-        magnitude = along(cut.back, magnitude, axis)
-    return magnitude, others
+        acquired = [along(cut.back, each, axis) for each in acquired]
+    return acquired[0], acquired[1:]
+
+
+def _grain(draws: Draws, image: Array, spread: Array) -> Array:
+    """Return normal noise of unit variance, smoothed."""
+    grain = blur(draws.normal(image.shape), spread)
+    return grain / grain.std()
+
+
+def _move_between(draws: Draws, images: list[Array], slices: list[Slices]) -> list[Array]:
+    """Let the head move, within the plane, between even slices and odd ones."""
+    odd = jnp.zeros(images[0].shape, bool)
+    for axis, cut in enumerate(slices):
+        odd |= _broadcast(cut.odd, axis)
+    in_plane = jnp.stack([~cut.odd.any() for cut in slices])
+    voxels = draws.uniform(-1.2, 1.2, (3,)) * in_plane
+    odd &= draws.chance(MOVED_BETWEEN)
+    return [jnp.where(odd, _shift(image, voxels), image) for image in images]
+
+
+def _shift(image: Array, voxels: Array) -> Array:
+    """Move an image by parts of a voxel, linearly; what comes in repeats the faces."""
+    for axis, size in enumerate(image.shape):
+        index = jnp.arange(size)
+        origin = jnp.clip(index - voxels[axis], 0, size - 1)
+        image = along(jnp.clip(1 - jnp.abs(origin[:, None] - index), 0, 1), image, axis)
+    return image
 
 
 def _shake(draws: Draws, image: Array) -> Array:
-    """Repeat the image along the phase direction, and let edges ring."""
+    """Repeat the image along the phase direction, blur it by motion, and let edges ring."""
     shift, along_x = draws.uniform(6, 30).astype(jnp.int32), draws.chance(0.5)
     moved = jnp.where(along_x, jnp.roll(image, shift, 0), jnp.roll(image, shift, 1))
     image = image + jnp.where(draws.chance(0.25), draws.uniform(0.005, 0.04), 0) * moved
+    apart = _shift(image, draws.uniform(-2.0, 2.0, (3,))) - image
+    image = image + jnp.where(draws.chance(MOVED_WITHIN), draws.uniform(0.1, 0.4), 0) * apart
     which, width = draws.choice((0.0, 1.0, 2.0)), draws.uniform(0.8, 2.0)
     amount = jnp.where(draws.chance(0.3), draws.uniform(0.2, 0.9), 0)
     for axis in range(3):

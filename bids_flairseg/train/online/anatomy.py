@@ -10,7 +10,7 @@ from jax import Array
 
 from bids_flairseg.train.online import acquisition, contrast, space
 from bids_flairseg.train.online.contrast import Anatomy
-from bids_flairseg.train.online.draws import Draws, Shape, quantiles
+from bids_flairseg.train.online.draws import SHARP, Draws, Shape, quantiles
 from bids_flairseg.train.online.heads import Head
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.space import PoseConfig
@@ -60,7 +60,7 @@ def anatomy_example(key: Array, head: Head, *, shape: Shape = SHAPE) -> tuple[Ar
     seen = image > 1e-4
     sigma = jnp.where(draws.chance(0.5), draws.uniform(0, 0.025), draws.uniform(0.015, 0.065))
     sigma = jnp.where(draws.chance(0.07), draws.uniform(0.06, 0.13), sigma)
-    image, _ = acquisition.acquire(draws, image, [], slices, sigma)
+    image, _ = acquisition.acquire(draws, image, [], slices, sigma=sigma, spread=jnp.full(3, SHARP))
     image = acquisition.numbers(draws, image)
     thickest = jnp.argmax(jnp.stack(steps) * jnp.asarray([1.0, 1.0, 1.001]))
     field = space.open_field(draws, shape, thickest, 0.30, 0.74) | ~draws.chance(0.5)

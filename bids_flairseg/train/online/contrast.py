@@ -1,4 +1,4 @@
-"""FLAIR contrast, from labels to signal, and what is bright in healthy brains; on the device.
+"""FLAIR contrast, from labels to signal, on the device.
 
 Signals are relative to cerebral white matter; the ranges are those of
 ``bids_flairseg.train.synthesis.contrast``.
@@ -15,11 +15,11 @@ from jax import Array
 from bids_flairseg.train.online.draws import Draws, blur
 from bids_flairseg.train.online.heads import NUMBERS
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.healthy import CAP, CAP_MM
 
 _FIRST_OUTSIDE = NUMBERS.index(500)
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
-_PAIRS = ((10, 49), (11, 50), (12, 51), (26, 58), (28, 60))
+_SPREAD = 0.65  # standard deviation of the other synthesis' fields, here 1
+_PAIRS = ((10, 49), (11, 50), (26, 58), (28, 60))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ def tissue_signals(draws: Draws, wide: Array) -> Array:
         In the order of ``heads.NUMBERS``; cerebral white matter is 1.
     """
     grey = jnp.where(wide, draws.uniform(0.9, 1.6), draws.uniform(1.04, 1.42))
-    csf = jnp.where(wide, draws.uniform(0.02, 0.7), draws.uniform(0.03, 0.35))
+    csf = jnp.where(wide, draws.uniform(0.02, 0.7), 0.02 + 0.33 * draws.uniform(0, 1) ** 2)
+    putamen = jnp.where(
+        draws.chance(0.3), draws.uniform(0.75, 1.0), 1 + (grey - 1) * draws.uniform(0.0, 1.1)
+    )
     groups = [
         (lb.WHITE, jnp.float32(1)),
         (lb.CORTEX, grey),
@@ -78,6 +81,7 @@ def tissue_signals(draws: Draws, wide: Array) -> Array:
         (lb.VESSELS, draws.uniform(0.1, 1.2)),
         *((pair, 1 + (grey - 1) * draws.uniform(0.0, 1.1)) for pair in _PAIRS),
         ((13, 52), draws.uniform(0.7, 1.05)),  # iron makes the pallidum dark
+        ((12, 51), putamen),  # and, with age, the putamen
         *((pair, grey * draws.uniform(0.95, 1.12)) for pair in ((17, 53), (18, 54))),
         ((85, 137, 164), draws.uniform(0.6, 1.2)),
         (lb.SEPTUM, draws.uniform(0.7, 1.7)),
@@ -130,7 +134,7 @@ def paint(draws: Draws, anatomy: Anatomy, voxel_mm: float, wide: Array) -> Array
     image = _fill_orbits(draws, image, anatomy, voxel_mm)
     grain = blur(draws.normal(shape), draws.uniform(0.4, 1.0) / voxel_mm)
     grain *= draws.uniform(0.01, 0.09) / (grain.std() + 1e-6)
-    return blur(image * (1 + grain), draws.uniform(0.35, 0.85) / voxel_mm)
+    return blur(image * (1 + grain), draws.uniform(0.3, 0.75) / voxel_mm)
 
 
 def _fill_orbits(draws: Draws, image: Array, anatomy: Anatomy, voxel_mm: float) -> Array:
@@ -167,89 +171,25 @@ def spots(draws: Draws, shape: tuple[int, int, int], knots_mm: Array, voxel_mm: 
     return jnp.clip((draws.field(shape, knots_mm, voxel_mm) - level) / 0.35, 0, 1)
 
 
-def add_normal_brightness(draws: Draws, image: Array, anatomy: Anatomy, voxel_mm: float) -> Array:
-    """Brighten what is bright in healthy brains: rims, plexus, septum, flow, cortex, vessels.
+def tubes(draws: Draws, shape: tuple[int, int, int], apart_mm: Array, radius_mm: Array,
+          voxel_mm: float) -> Array:  # fmt: skip
+    """Return soft, winding tubes, as vessels are.
 
     Parameters
     ----------
     draws : Draws
         Source of randomness.
-    image : jax.Array of float32, shape (X, Y, Z)
-        Signal.
-    anatomy : Anatomy
-        The head.
+    shape : tuple of int
+        Shape (X, Y, Z).
+    apart_mm, radius_mm : jax.Array
+        How far they lie apart, and their radius, about.
     voxel_mm : float
         Edge of a voxel.
 
     Returns
     -------
-    image : jax.Array of float32, shape (X, Y, Z)
-        Signal.
+    weights : jax.Array of float32, shape (X, Y, Z)
+        1 along the lines where two random fields are zero, falling to 0 at the radius.
     """
-    shape, away = image.shape, anatomy.to_ventricles
-    white, ventricles = anatomy.among(*lb.WHITE), anatomy.among(4, 43, 5, 44, 15)
-    wobble = draws.field(shape, draws.uniform(10, 30), voxel_mm)
-
-    def some(probability: float, amount: Array) -> Array:
-        return jnp.where(draws.chance(probability), amount, 0.0)
-
-    rim = jnp.clip(draws.uniform(1.0, 2.6) - jnp.abs(away - 0.5), 0, 1) * (wobble > -0.5)
-    near = white | anatomy.among(*lb.VENTRICLES)
-    image += some(0.7, draws.uniform(0.02, 0.22)) * rim * near
-    dirty = jnp.exp(-jnp.maximum(away, 0) / draws.uniform(4, 12)) * white
-    image += some(0.6, draws.uniform(0, 0.12)) * dirty
-    cortex = anatomy.among(*lb.CORTEX, 17, 53, 18, 54)
-    image += some(0.5, draws.uniform(0, 0.22)) * jnp.clip(wobble, 0, 2) * cortex
-
-    plexus = spots(draws, shape, draws.uniform(6, 16), voxel_mm, draws.uniform(1.0, 2.2))
-    image += some(0.75, plexus * ventricles) * (draws.uniform(0.6, 1.7) - image)
-    wide = draws.uniform(0.8, 1.6) / voxel_mm
-    left = blur(anatomy.among(4).astype(jnp.float32), wide)
-    right = blur(anatomy.among(43).astype(jnp.float32), wide)
-    sheet = jnp.clip(left * right * draws.uniform(6, 14) - 0.4, 0, 1)
-    image += some(0.6, sheet) * (draws.uniform(0.8, 1.7) - image)
-    fluid = anatomy.among(*lb.CSF, *lb.VENTRICLES)
-    flow = spots(draws, shape, draws.uniform(7, 22), voxel_mm, draws.uniform(1.6, 2.8))
-    image += some(0.4, flow * fluid) * (draws.uniform(0.5, 1.6) - image)
-    dots = spots(draws, shape, draws.uniform(3.7, 5), voxel_mm, draws.uniform(2.4, 3.4))
-    image += some(0.5, dots * fluid) * (draws.uniform(0.2, 1.8) - image)
-    sinus = spots(draws, shape, draws.uniform(8, 16), voxel_mm, draws.uniform(1.2, 2.2))
-    beside = (anatomy.to_surface > -1) & (anatomy.to_surface < 7) & ~anatomy.among(*lb.BRAIN)
-    return image + some(0.35, sinus * beside) * (draws.uniform(0.8, 2.2) - image)
-
-
-def add_caps(draws: Draws, image: Array, anatomy: Anatomy, places: tuple[Array, Array]) -> Array:
-    """Brighten the white matter at the tips of the ventricles, and the fornices' commissure.
-
-    Parameters
-    ----------
-    draws : Draws
-        Source of randomness.
-    image : jax.Array of float32, shape (X, Y, Z)
-        Signal.
-    anatomy : Anatomy
-        The head.
-    places : tuple of jax.Array
-        Where each voxel lies in the label map, shape (3, X, Y, Z), and the landmarks there,
-        shape (5, 3).
-
-    Returns
-    -------
-    image : jax.Array of float32, shape (X, Y, Z)
-        Signal.
-    """
-    where, points = places
-    white = anatomy.among(*lb.WHITE)
-
-    def near(point: Array, reach_mm: Array) -> Array:
-        apart = (where - point[:, None, None, None]) / reach_mm[:, None, None, None]
-        return jnp.exp(-0.5 * (apart**2).sum(0))
-
-    for end in (0, 1):
-        level = jnp.where(draws.chance(0.5), draws.uniform(*CAP), 0.0)
-        reach = draws.uniform(*CAP_MM, (1,)) * jnp.ones(3)
-        for side in (0, 2):
-            image += level * draws.uniform(0.7, 1.3) * near(points[side + end], reach) * white
-    between = jnp.clip(near(points[4], jnp.asarray([8.0, 2.5, 3.0])) * 1.5, 0, 1)
-    between *= anatomy.among(*lb.WHITE, *lb.SEPTUM) & draws.chance(0.4)
-    return image + between * jnp.maximum(draws.uniform(0.9, 1.6) - image, 0)
+    squares = sum(draws.field(shape, apart_mm, voxel_mm) ** 2 for _ in range(2))
+    return jnp.clip(1.5 - _SPREAD * jnp.sqrt(squares) * (apart_mm / radius_mm), 0, 1)

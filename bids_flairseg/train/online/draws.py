@@ -8,6 +8,9 @@ from jax import Array
 
 Shape = tuple[int, int, int]
 
+SHARP = 0.05
+"""Standard deviation in voxels by which smoothing leaves an image as it is."""
+
 # Knots along each axis: as many as the finest field over the longest edge needs.
 _KNOTS = 48
 
@@ -117,17 +120,17 @@ def blur(image: Array, sigma: float | Array) -> Array:
     ----------
     image : jax.Array of float32, shape (X, Y, Z)
         Any.
-    sigma : float
-        Standard deviation in voxels, above 0.
+    sigma : float or jax.Array of float32, shape (3,)
+        Standard deviation in voxels, :data:`SHARP` or more; an array has one for each axis.
 
     Returns
     -------
     smooth : jax.Array of float32, shape (X, Y, Z)
         Smoothed.
     """
-    for axis in range(3):
+    for axis, width in enumerate(jnp.broadcast_to(jnp.asarray(sigma), (3,))):
         index = jnp.arange(image.shape[axis])
-        weights = jnp.exp(-0.5 * ((index[:, None] - index) / sigma) ** 2)
+        weights = jnp.exp(-0.5 * ((index[:, None] - index) / width) ** 2)
         image = along(weights / weights.sum(1, keepdims=True), image, axis)
     return image
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.lesion import draw_lesions
+from bids_flairseg.train.synthesis.kinds import draw_lesions
 from bids_flairseg.train.synthesis.places import Places, landmarks
 from bids_flairseg.train.synthesis.shapes import LesionShapes
 from bids_flairseg.train.synthesis.space import Rng, Shape, stretch
@@ -26,9 +26,9 @@ NUMBERS = (
 
 STEP_MM = 0.125
 """Distances are stored in multiples of this, plus 128."""
-PART, SHELL, CORE = 4095, 4096, 8192
-"""Bits of a lesion map: number of the part, whether this is only the tissue around it, and the
-mass of a tumour."""
+PART, SHELL, CORE, HOLE = 4095, 4096, 8192, 16384
+"""Bits of a lesion map: number of the part, whether this is only the tissue around it, the mass of
+a tumour, and holes, which fluid fills."""
 
 _EYES = 506
 _LATERAL = lb.table({(4, 43): 1})
@@ -46,7 +46,7 @@ class Head(NamedTuple):
         Index into ``labels.CLASSES``.
     ventricles, centre : ndarray of float32, shape (3,)
         Voxel in the middle of the lateral ventricles, and of the brain.
-    landmarks : ndarray of float32, shape (5, 3)
+    landmarks : ndarray of float32, shape (10, 3)
         See ``places.landmarks``.
     """
 
@@ -111,7 +111,7 @@ class LesionMap(NamedTuple):
     Parameters
     ----------
     codes : ndarray of uint16, shape (X, Y, Z)
-        See :data:`PART`, :data:`SHELL` and :data:`CORE`; 0 where there is neither.
+        See :data:`PART`, :data:`SHELL`, :data:`CORE` and :data:`HOLE`; 0 where there is none.
     mass : ndarray of float32, shape (3,)
         Voxel in the middle of a tumour's mass; NaN without one.
     level : int
@@ -141,7 +141,7 @@ def draw_map(rng: Rng, places: Places, real: LesionShapes | None) -> LesionMap:
         Of more than 4,095 parts, some share a number.
     """
     lesions = draw_lesions(rng, places, real)
-    codes = np.zeros(places.labels.shape, np.uint16)
+    codes = np.where(lesions.hole > 0, HOLE, 0).astype(np.uint16)
     found = ndimage.find_objects((lesions.mask > 0).astype(np.int8))
     if not found:
         return LesionMap(codes, np.full(3, np.nan, np.float32), 0)
@@ -149,9 +149,9 @@ def draw_map(rng: Rng, places: Places, real: LesionShapes | None) -> LesionMap:
     parts = cc3d.connected_components(lesions.mask[box] > 0, connectivity=26)
     numbers = np.where(parts > 0, (parts - 1) % PART + 1, 0).astype(np.uint16)
     near = ndimage.maximum_filter(numbers, 7)
-    codes[box] = np.where(numbers > 0, numbers, np.where(near > 0, near | SHELL, 0))
+    codes[box] |= np.where(numbers > 0, numbers, np.where(near > 0, near | SHELL, 0))
     core = lesions.core > 0
-    codes[core & (codes > 0)] |= CORE
+    codes[core & (codes & PART > 0)] |= CORE
     mass = np.argwhere(core).mean(0) if core.any() else np.full(3, np.nan)
     level = {"tumour": 2, "stroke": 3}.get(lesions.kind, 1)
     return LesionMap(codes, np.asarray(mass, np.float32), level)

@@ -1,6 +1,7 @@
 """Synthetic brain-only FLAIRs with lesions, drawn on the device.
 
-What is drawn, and why, is told in ``bids_flairseg.train.synthesis.lesion``.
+What is drawn, and why, is told in ``bids_flairseg.train.synthesis.lesion``; other than there, the
+mask of the brain may have crumbs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from jax import Array
 
 from bids_flairseg.preprocess.noise import NOISE_HIGH, NOISE_LOW, SIGMA
 from bids_flairseg.preprocess.normalise import HIGH, LOW
-from bids_flairseg.train.online import acquisition, contrast, space
+from bids_flairseg.train.online import acquisition, contrast, healthy, space
 from bids_flairseg.train.online.contrast import Anatomy
-from bids_flairseg.train.online.draws import Draws, Shape, at_share, blur, quantiles, rank
-from bids_flairseg.train.online.heads import CORE, PART, SHELL, Head, LesionMap
+from bids_flairseg.train.online.draws import SHARP, Draws, Shape, at_share, blur, quantiles, rank
+from bids_flairseg.train.online.heads import CORE, HOLE, PART, SHELL, Head, LesionMap
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.space import PoseConfig
 
@@ -66,16 +67,19 @@ def lesion_example(
     soft = blur((part > 0).astype(jnp.float32), 0.5)
     core = blur(((moved & CORE) > 0).astype(jnp.float32), 0.5)
 
-    healthy = contrast.paint(draws, anatomy, VOXEL_MM, draws.chance(0.1))
-    healthy = contrast.add_normal_brightness(draws, healthy, anatomy, VOXEL_MM)
-    healthy = contrast.add_caps(draws, healthy, anatomy, (where, head.landmarks))
+    painted = contrast.paint(draws, anatomy, VOXEL_MM, draws.chance(0.1))
+    painted = healthy.add_normal_brightness(draws, painted, anatomy, VOXEL_MM)
+    for brighten in (healthy.add_caps, healthy.add_tracts_and_limbic):
+        painted = brighten(draws, painted, anatomy, (where, head.landmarks))
     brain = _rough_brain(draws, anatomy)
     number = moved & PART
-    image = _add_lesions(draws, healthy, soft, core, (brain, lesions.level, number))
-    image, soft, change = _acquire(draws, image, [soft, jnp.abs(image - healthy)], brain)
+    image = _add_lesions(draws, painted, soft, core, (brain, lesions.level, number))
+    hole = blur(((moved & HOLE) > 0).astype(jnp.float32), 0.7)
+    change = jnp.abs(image - painted) * (1 - hole)
+    image = _hollow(draws, image, hole, anatomy)
+    image, soft, change = _acquire(draws, image, [soft, change], brain)
     cut = space.open_field(draws, shape, jnp.float32(2), 0.35, 0.7)
-    brain &= cut | ~draws.chance(0.2)
-    inside = brain & (image > 0)
+    inside = brain & (cut | ~draws.chance(0.2))
     normalised, unit = _normalise_noisy(image, inside)
     outlined = _rated(soft, core, change / unit) & inside
     outlined = _visible(normalised, outlined, number)
@@ -92,7 +96,7 @@ def _rough_brain(draws: Draws, anatomy: Anatomy) -> Array:
     behind = (anatomy.to_eyes < draws.uniform(15, 30)) & draws.chance(0.15)
     limit += draws.uniform(4, 18) * behind
     mask = blur(anatomy.to_surface, 0.7) < jnp.minimum(limit, _THICKEST_MM)
-    return mask & ~(anatomy.among(*lb.CSF) & draws.chance(0.12))
+    return mask & ~(anatomy.among(*lb.CSF) & draws.chance(0.06))
 
 
 def _add_lesions(
@@ -108,8 +112,11 @@ def _add_lesions(
     patchy = draws.field(shape, draws.uniform(6, 18), VOXEL_MM)
     level *= jnp.exp(0.25 * draws.normal((PART + 1,)))[number]  # no two are equally bright
     plateau = middle + spread * level * (1 + draws.uniform(0.1, 0.4) * patchy)
+    brightest = jnp.where(draws.chance(0.5), draws.uniform(0.2, 0.9), 0)  # in the middle
+    plateau += spread * level * brightest * jnp.clip(2 * blur(soft, 2.0) - 0.8, -0.3, 1)
     # raters take in the faint border: what they outline begins below half of the contrast
-    blurred = blur(soft, draws.uniform(0.25, 0.7))
+    edge = jnp.where(draws.chance(0.7), draws.uniform(0.25, 0.7), draws.uniform(0.7, 1.5))
+    blurred = blur(soft, edge)
     weight = jnp.clip(blurred * draws.uniform(1.1, 1.5) - draws.uniform(0, 0.4), 0, 1)
     wide = blur(soft, 2.5)
     weight = jnp.maximum(weight, jnp.where(draws.chance(0.3), 0.2, 0) * wide)
@@ -136,6 +143,13 @@ def _add_core(draws: Draws, image: Array, core: Array, middle: Array, spread: Ar
     return jnp.maximum(image, 0.01)
 
 
+def _hollow(draws: Draws, image: Array, hole: Array, anatomy: Anatomy) -> Array:
+    """Fill holes with fluid like that of the ventricles, at times a little brighter."""
+    [fluid] = quantiles(image, anatomy.among(*lb.VENTRICLES), (0.5,))
+    level = jnp.where(fluid > 0, fluid, 0.2) * draws.uniform(0.8, 2.0)
+    return image + hole * (level - image)
+
+
 def _acquire(
     draws: Draws, image: Array, lesions: list[Array], brain: Array
 ) -> tuple[Array, Array, Array]:
@@ -150,8 +164,12 @@ def _acquire(
     usual = jnp.where(thin, draws.uniform(0.15, 0.85), draws.uniform(0.05, 0.55))
     share = jnp.where(draws.chance(0.08), draws.uniform(0.7, 1.2), usual)
     sigma = share * jnp.maximum(spread, 0.03)
-    image, [soft, change] = acquisition.acquire(draws, image, lesions, slices, sigma)
-    image = blur(image, jnp.where(draws.chance(0.3), draws.uniform(0.3, 0.7), 0.05))
+    common = jnp.where(draws.chance(0.85), draws.uniform(0.35, 0.8), SHARP)
+    across = jnp.stack(steps) > jnp.stack(steps).min()  # not from slice to slice
+    image, [soft, change] = acquisition.acquire(
+        draws, image, lesions, slices, sigma=sigma, spread=jnp.where(across, SHARP, common)
+    )
+    image = blur(image, jnp.where(draws.chance(0.3), draws.uniform(0.3, 0.7), SHARP))
     return acquisition.numbers(draws, image), soft, change
 
 

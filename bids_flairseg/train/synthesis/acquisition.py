@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.train.synthesis.space import Rng, smooth_field
+
+#: How often the head moves between odd and even slices, and while a slice is acquired.
+MOVED_BETWEEN, MOVED_WITHIN = 0.06, 0.1
 
 
 def bias(
@@ -51,11 +54,10 @@ def slices(
     images: list[NDArray[np.float32]],
     voxel_mm: float,
     *,
-    axis: int,
-    thickness_mm: float,
+    steps_mm: Sequence[float],
     spoil: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> list[NDArray[np.float32]]:
-    """Acquire thick slices along one axis and interpolate them back linearly.
+    """Acquire slices, thick along one axis, and interpolate them back linearly.
 
     Parameters
     ----------
@@ -65,12 +67,11 @@ def slices(
         Signals that share the slice positions (image, soft masks).
     voxel_mm : float
         Edge of a voxel.
-    axis : int
-        Slice direction.
-    thickness_mm : float
-        Distance of the slices.
+    steps_mm : sequence of float
+        Distance of the samples along X, Y and Z, the largest being that of the slices; an axis
+        with up to `voxel_mm` stays as it is.
     spoil : callable or None
-        What noise does to the slices of the first signal. It is as smooth across thick slices
+        What noise does to the samples of the first signal. It is as smooth across thick slices
         as in a scan that was resampled, because these are interpolated afterwards.
 
     Returns
@@ -78,11 +79,47 @@ def slices(
     acquired : list of ndarray of float32, shape (X, Y, Z)
         The same signals at the slice resolution, on the old grid.
     """
-    step = thickness_mm / voxel_mm
-    size = images[0].shape[axis]
+    sampled = [
+        (axis, *_sampling(rng, images[0].shape[axis], step / voxel_mm))
+        for axis, step in enumerate(steps_mm)
+        if step > voxel_mm
+    ]
+    acquired = list(images)
+    for axis, down, _ in sampled:
+        acquired = [_along(down, image, axis) for image in acquired]
+    if max(steps_mm) > min(steps_mm):
+        acquired = _interleave(rng, acquired, int(np.argmax(steps_mm)))
+    if spoil:
+        acquired[0] = spoil(acquired[0])
+    for axis, _, back in sampled:
+        acquired = [_along(back, image, axis) for image in acquired]
+    return acquired
+
+
+def steps(axis: int, thickness_mm: float, in_plane_mm: float) -> tuple[float, float, float]:
+    """Return the distances of samples along X, Y and Z.
+
+    Parameters
+    ----------
+    axis : int
+        Slice direction.
+    thickness_mm, in_plane_mm : float
+        Distance of the slices, and of the samples in them.
+
+    Returns
+    -------
+    steps_mm : tuple of float
+        See :func:`slices`.
+    """
+    x, y, z = (thickness_mm if along == axis else in_plane_mm for along in range(3))
+    return x, y, z
+
+
+def _sampling(rng: Rng, size: int, step: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return matrices from voxels to samples some voxels apart, and linearly back."""
     centres = np.arange(rng.uniform(0, step), size, step)
     if len(centres) < 2:
-        return [spoil(images[0]), *images[1:]] if spoil else images
+        return np.eye(size, dtype=np.float32), np.eye(size, dtype=np.float32)
     profile = np.zeros((len(centres), size), np.float32)
     width = step * rng.uniform(0.75, 1.0)  # gaps leave part of the distance unsampled
     edges = np.arange(size + 1) - 0.5
@@ -97,14 +134,23 @@ def slices(
     lower = np.minimum(position.astype(int), len(centres) - 2)
     back[np.arange(size), lower] = 1 - (position - lower)
     back[np.arange(size), lower + 1] += position - lower
-    gain = np.ones(len(centres), np.float32)
-    if rng.random() < 0.15:  # interleaved excitation leaves odd and even slices unequal
-        gain[::2] += rng.uniform(-0.06, 0.06)
-    first = _along(gain[:, None] * profile, images[0], axis)
-    if spoil:
-        first = spoil(first)
-    others = back @ profile
-    return [_along(back, first, axis), *(_along(others, image, axis) for image in images[1:])]
+    return profile, back
+
+
+def _interleave(
+    rng: Rng, images: list[NDArray[np.float32]], axis: int
+) -> list[NDArray[np.float32]]:
+    """Let odd and even slices, acquired one after the other, differ in gain or in place."""
+    moved = [np.moveaxis(image, axis, 0) for image in images]
+    if rng.random() < 0.15:
+        moved[0] = moved[0].copy()
+        moved[0][::2] *= 1 + rng.uniform(-0.06, 0.06)
+    if rng.random() < MOVED_BETWEEN:  # the head moved between both halves
+        shift = (0, *rng.uniform(-1.2, 1.2, 2))
+        moved = [image.copy() for image in moved]
+        for image in moved:
+            image[1::2] = ndimage.shift(image[1::2], shift, order=1, mode="nearest")
+    return [np.moveaxis(image, 0, axis) for image in moved]
 
 
 def _along(
@@ -115,9 +161,13 @@ def _along(
 
 
 def noise(
-    rng: Rng, image: NDArray[np.float32], *, sigma: float | None = None
+    rng: Rng,
+    image: NDArray[np.float32],
+    *,
+    sigma: float | None = None,
+    spread: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> NDArray[np.float32]:
-    """Add Rician noise and, at times, Gibbs-like ringing and ghosts.
+    """Add Rician noise and, at times, Gibbs-like ringing, ghosts and blur of motion.
 
     Parameters
     ----------
@@ -127,6 +177,9 @@ def noise(
         Signal, white matter about 1.
     sigma : float or None
         Standard deviation of the noise; None draws one.
+    spread : sequence of float
+        Standard deviation in voxels, along each axis, over which the noise is smoothed: scanners
+        filter and interpolate, so that neighbours in a slice have their noise in common.
 
     Returns
     -------
@@ -135,8 +188,12 @@ def noise(
     """
     image = np.asarray(image)
     if rng.random() < 0.25:  # head motion repeats the image along the phase direction
-        axis, shift = int(rng.integers(0, 2)), int(rng.integers(6, 30))
-        image = image + rng.uniform(0.005, 0.04) * np.roll(image, shift, axis)
+        axis, apart = int(rng.integers(0, 2)), int(rng.integers(6, 30))
+        image = image + rng.uniform(0.005, 0.04) * np.roll(image, apart, axis)
+    if rng.random() < MOVED_WITHIN:  # and blurs it, where it moved for part of the time
+        shift = rng.uniform(-2.0, 2.0, 3)
+        moved = ndimage.shift(image, shift, order=1, mode="nearest")
+        image = image + rng.uniform(0.1, 0.4) * (moved - image)
     if rng.random() < 0.3:
         axis = int(rng.integers(0, 3))
         edge = image - ndimage.gaussian_filter1d(image, rng.uniform(0.8, 2.0), axis=axis)
@@ -145,9 +202,17 @@ def noise(
         sigma = rng.uniform(0.0, 0.025) if rng.random() < 0.5 else rng.uniform(0.015, 0.065)
         if rng.random() < 0.07:  # the short scan of somebody who could not lie still
             sigma = rng.uniform(0.06, 0.13)
-    real = image + sigma * rng.standard_normal(image.shape, np.float32)
-    imaginary = sigma * rng.standard_normal(image.shape, np.float32)
-    return np.asarray(np.hypot(real, imaginary), dtype=np.float32)
+    real, imaginary = (_grain(rng, image.shape, spread) * np.float32(sigma) for _ in range(2))
+    return np.asarray(np.hypot(image + real, imaginary), dtype=np.float32)
+
+
+def _grain(rng: Rng, shape: tuple[int, ...], spread: Sequence[float]) -> NDArray[np.float32]:
+    """Return normal noise of unit variance, smoothed."""
+    grain = rng.standard_normal(shape, np.float32)
+    if any(spread):
+        ndimage.gaussian_filter(grain, spread, output=grain, truncate=2.5)
+        grain /= grain.std()
+    return grain
 
 
 def numbers(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,9 +8,14 @@ from scipy import ndimage
 
 from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, space
 from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.kinds import draw_lesions, push
+from bids_flairseg.train.synthesis.painting import add_lesions, hollow
+from bids_flairseg.train.synthesis.places import Places
+from bids_flairseg.train.synthesis.shapes import LesionShapes
 from bids_flairseg.train.synthesis.space import Rng, Shape
 
 VOXEL_MM = 2.0
+_ILL = 0.4  # share of the heads with lesions as the lesion network sees them
 SHAPE: Shape = (96, 112, 96)
 _POSE = space.PoseConfig(
     rotation_deg=18, nod_deg=32, scale=0.16, shear=0.08, shift_mm=14, bend_mm=3.5
@@ -18,7 +23,12 @@ _POSE = space.PoseConfig(
 
 
 def anatomy_example(
-    rng: Rng, labels: NDArray[np.uint16], *, shape: Shape = SHAPE
+    rng: Rng,
+    labels: NDArray[np.uint16],
+    *,
+    places: Places | None = None,
+    real: LesionShapes | None = None,
+    shape: Shape = SHAPE,
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
     """Synthesise a whole-head FLAIR at 2 mm and its classes.
 
@@ -28,6 +38,10 @@ def anatomy_example(
         Source of randomness.
     labels : ndarray of uint16, shape (A, B, C)
         Label map at 1 mm, RAS+.
+    places : Places or None
+        The head's brain, for lesions as those that the lesion network learns; None for none.
+    real : LesionShapes or None
+        Shapes outlined by raters.
     shape : tuple of int
         Shape (X, Y, Z) of the example.
 
@@ -36,22 +50,33 @@ def anatomy_example(
     image : ndarray of float16, shape (X, Y, Z)
         The 99th centile of the brain is about 1.
     classes : ndarray of uint8, shape (X, Y, Z)
-        Index into ``labels.CLASSES``.
+        Index into ``labels.CLASSES``; a lesion has that of its tissue.
     """
     brain = np.argwhere((labels[::4, ::4, ::4] > 0) & (labels[::4, ::4, ::4] < lb.OUTSIDE_FROM))
     where = space.random_coordinates(rng, shape, VOXEL_MM, brain.mean(0) * 4, _POSE)
     atrophy.change_ventricles(rng, labels, where)
+    lesions = draw_lesions(rng, places, real) if places and rng.random() < _ILL else None
+    if places and lesions:
+        push(rng, where, lesions, places.offset)
     moved = atrophy.change_sulci(rng, space.sample_labels(labels, where), VOXEL_MM)
     classes = lb.anatomy_classes(moved, VOXEL_MM)
     wide = rng.random() < 0.2
     image = contrast.paint(rng, moved, VOXEL_MM, wide=wide)
-    _add_extras(rng, image, moved)
+    if places and lesions:
+        within = where - np.reshape(places.offset, (3, 1, 1, 1)).astype(np.float32)
+        soft, core, hole = (
+            space.sample(each, within) for each in (lesions.mask, lesions.core, lesions.hole)
+        )
+        image = add_lesions(rng, image, soft, core, classes > 0, kind=lesions.kind)
+        image = hollow(rng, image, hole, moved)
+    else:
+        _add_extras(rng, image, moved)
     image = acquisition.bias(rng, image, VOXEL_MM)
     _strip_or_deface(rng, image, classes)
     axis = int(rng.choice([2, 2, 2, 0, 1]))
     if rng.random() < 0.75:
-        thickness = float(rng.uniform(2.5, 7.0))
-        [image] = acquisition.slices(rng, [image], VOXEL_MM, axis=axis, thickness_mm=thickness)
+        steps = acquisition.steps(axis, float(rng.uniform(2.5, 7.0)), VOXEL_MM)
+        [image] = acquisition.slices(rng, [image], VOXEL_MM, steps_mm=steps)
     outside = _cut(rng, shape, axis)
     zero_background = rng.random() < 0.5
     mask = image > 1e-4

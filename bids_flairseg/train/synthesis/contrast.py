@@ -35,7 +35,7 @@ def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
     signals = np.zeros(1024, np.float32)
     grey = rng.uniform(0.9, 1.6) if wide else 1 + rng.uniform(0.04, 0.42)
     white = 1.0
-    csf = rng.uniform(0.02, 0.7) if wide else rng.uniform(0.03, 0.35)
+    csf = rng.uniform(0.02, 0.7) if wide else 0.02 + 0.33 * rng.random() ** 2
     _set(signals, lb.WHITE, white)
     _set(signals, lb.CORTEX, grey)
     _set(signals, lb.CEREBELLAR_CORTEX, grey * rng.uniform(0.85, 1.1))
@@ -47,6 +47,8 @@ def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
     for pair in ((10, 49), (11, 50), (12, 51), (26, 58), (28, 60)):
         _set(signals, pair, white + (grey - white) * rng.uniform(0.0, 1.1))
     _set(signals, (13, 52), white * rng.uniform(0.7, 1.05))  # iron makes the pallidum dark
+    if rng.random() < 0.3:  # and, with age, the putamen
+        _set(signals, (12, 51), white * rng.uniform(0.75, 1.0))
     for pair in ((17, 53), (18, 54)):
         _set(signals, pair, grey * rng.uniform(0.95, 1.12))
     _set(signals, (85, 137, 164), rng.uniform(0.6, 1.2))
@@ -162,7 +164,7 @@ def _texture(rng: Rng, image: NDArray[np.float32], voxel_mm: float) -> NDArray[n
     ndimage.gaussian_filter(grain, rng.uniform(0.4, 1.0) / voxel_mm, output=grain, truncate=2.5)
     grain *= rng.uniform(0.01, 0.09) / (grain.std() + 1e-6)
     image = image * (1 + grain)
-    blur = rng.uniform(0.35, 0.85) / voxel_mm
+    blur = rng.uniform(0.3, 0.75) / voxel_mm
     return np.asarray(ndimage.gaussian_filter(image, blur, truncate=2.5))
 
 
@@ -209,3 +211,31 @@ def blobs(
         soft = np.clip((1.15 - distance) / 0.3, 0, 1)
         weights[box] = np.maximum(weights[box], soft)
     return weights
+
+
+def tubes(
+    rng: Rng, shape: Shape, apart_mm: float, radius_mm: float, voxel_mm: float
+) -> NDArray[np.float32]:
+    """Return soft, winding tubes, as vessels are.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    shape : tuple of int
+        Shape (X, Y, Z) of the result.
+    apart_mm : float
+        How far they lie apart, about.
+    radius_mm : float
+        Of a tube, about: it varies along it.
+    voxel_mm : float
+        Edge of a voxel.
+
+    Returns
+    -------
+    weights : ndarray of float32, shape (X, Y, Z)
+        1 along the lines where two smooth random fields are zero, falling to 0 at the radius.
+    """
+    fields = [smooth_field(rng, shape, apart_mm, voxel_mm) for _ in range(2)]
+    squares = fields[0] ** 2 + fields[1] ** 2
+    return np.asarray(np.clip(1.5 - np.sqrt(squares) * (apart_mm / radius_mm), 0, 1))

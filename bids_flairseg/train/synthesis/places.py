@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cc3d
@@ -18,11 +18,14 @@ Field = NDArray[np.float32]
 
 BRAIN_TABLE = lb.table({lb.BRAIN: 1})
 """Labels of the brain without CSF, which reaches down the spinal canal."""
+_DEEP = lb.WHITE + lb.DEEP_GREY + lb.CEREBELLAR_WHITE + lb.BRAINSTEM
+TISSUE_TABLE, NOT_CORTEX_TABLE = lb.table({_DEEP: 1, lb.CORTEX: 1}), lb.table({_DEEP: 1})
+"""Labels in which lesions may lie, with and without cortex."""
 
 _WHITE, _CORTEX = lb.table({lb.WHITE: 1}), lb.table({lb.CORTEX: 1})
 _VENTRICLES = lb.table({(4, 5, 43, 44): 1})
-_LATERAL = (4, 43)
-_WITHIN_MM, _BELOW_MM = 6.0, 1.0
+_LATERAL, _THALAMUS, _PUTAMEN, _PALLIDUM = (4, 43), (10, 49), (12, 51), (13, 52)
+_WITHIN_MM, _BELOW_MM, _ABOVE_MM, _TO_INSULA_MM = 6.0, 1.0, 6.0, 12.0
 _NOWHERE = -1000.0
 
 
@@ -38,6 +41,8 @@ class Places:
         Cerebral white matter and cortex.
     to_ventricles, to_cortex : ndarray of float32, shape (X, Y, Z)
         Distance in mm to the lateral ventricles and to the cortex.
+    offset : tuple of int
+        Voxel of the whole head at which the crop begins.
     """
 
     labels: NDArray[np.uint16]
@@ -45,6 +50,7 @@ class Places:
     cortex: Mask
     to_ventricles: Field
     to_cortex: Field
+    offset: tuple[int, int, int] = (0, 0, 0)
 
     @cached_property
     def landmarks(self) -> Field:
@@ -90,7 +96,9 @@ class Places:
             60 MB for an adult.
         """
         box = ndimage.find_objects(BRAIN_TABLE[labels])[0]
-        return cls.of(labels[tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)])
+        cut = tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)
+        x, y, z = (s.start for s in cut)
+        return replace(cls.of(labels[cut]), offset=(x, y, z))
 
 
 def _distance(mask: Mask) -> Field:
@@ -99,7 +107,7 @@ def _distance(mask: Mask) -> Field:
 
 
 def landmarks(labels: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Find where white matter that is bright in health lies: at the ventricles' tips, and between.
+    """Find where healthy brains are bright: at the ventricles' tips, and in some tracts and cortex.
 
     Parameters
     ----------
@@ -108,11 +116,13 @@ def landmarks(labels: NDArray[np.uint16]) -> NDArray[np.float32]:
 
     Returns
     -------
-    points : ndarray of float32, shape (5, 3)
-        Voxels: front and back tip of the left, then of the right lateral ventricle, and the
-        commissure of the fornices, below the splenium; far outside where there are none.
+    points : ndarray of float32, shape (10, 3)
+        Voxels: front and back tip of the left, then of the right lateral ventricle; the
+        commissure of the fornices, below the splenium; left and right the posterior limb of the
+        internal capsule, where the corticospinal tract runs; left and right the insula; the
+        cortex of the cingulum. Far outside where there are none.
     """
-    points = np.full((5, 3), _NOWHERE, np.float32)
+    points = np.full((10, 3), _NOWHERE, np.float32)
     found = [np.argwhere(labels == number) for number in _LATERAL]
     if not all(map(len, found)):
         return points
@@ -126,4 +136,13 @@ def landmarks(labels: NDArray[np.uint16]) -> NDArray[np.float32]:
         y, z = np.nonzero(callosum)
         back = np.percentile(y, 2) + _WITHIN_MM
         points[4] = (middle, back, z[np.abs(y - back) <= 2].min() - _BELOW_MM)
+        points[9] = (middle, y.mean(), z.max() + _ABOVE_MM)
+    for side in (0, 1):
+        nuclei = [np.argwhere(labels[::2, ::2, ::2] == pair[side]) * 2
+                  for pair in (_THALAMUS, _PALLIDUM, _PUTAMEN)]  # fmt: skip
+        if all(map(len, nuclei)):
+            thalamus, pallidum, putamen = (voxels.mean(0) for voxels in nuclei)
+            lateral = np.sign(putamen[0] - middle)
+            points[5 + side] = (pallidum[0] + 2 * lateral, thalamus[1] + 1, thalamus[2])
+            points[7 + side] = putamen + np.array([_TO_INSULA_MM * lateral, 0, 0])
     return points

@@ -14,18 +14,17 @@ from scipy import ndimage
 from bids_flairseg.errors import MissingInputError
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.contrast import blobs
-from bids_flairseg.train.synthesis.places import BRAIN_TABLE, Field, Mask, Places
+from bids_flairseg.train.synthesis.places import (
+    BRAIN_TABLE,
+    NOT_CORTEX_TABLE,
+    TISSUE_TABLE,
+    Field,
+    Mask,
+    Places,
+)
 from bids_flairseg.train.synthesis.space import Rng, smooth_field
 
-_INFRATENTORIAL = lb.CEREBELLAR_WHITE + lb.BRAINSTEM
-_TISSUE = lb.table({lb.WHITE + lb.DEEP_GREY + _INFRATENTORIAL: 1, lb.CORTEX: 1})
-_NOT_CORTEX = lb.table({lb.WHITE + lb.DEEP_GREY + _INFRATENTORIAL: 1})
-_LOW = lb.table({_INFRATENTORIAL: 1})
-_LEFT = (2, 3, 10, 11, 12, 13, 17, 18, 25, 26, 28)
-_RIGHT = (41, 42, 49, 50, 51, 52, 53, 54, 57, 58, 60)
-# Falx and tentorium lie between these; the brainstem (0) belongs to all.
-_COMPARTMENT = lb.table({_LEFT: 1, _RIGHT: 2, lb.CEREBELLAR_CORTEX + lb.CEREBELLAR_WHITE: 3})
-_CROSSES = 0.2  # share of tumours that take the corpus callosum to the other side
+_LOW = lb.table({lb.CEREBELLAR_WHITE + lb.BRAINSTEM: 1})
 _BRIDGED = 30  # voxels of a lesion from which on a gap to the ventricle is closed
 
 
@@ -109,7 +108,7 @@ class LesionShapes:
         wide = cc3d.dust(lesions & near, threshold=_BRIDGED, connectivity=26)
         reach = int(rng.integers(1, 3))
         lesions = lesions | (ndimage.binary_dilation(wide, iterations=reach) & near)
-        allowed = _NOT_CORTEX if rng.random() < 0.6 else _TISSUE
+        allowed = NOT_CORTEX_TABLE if rng.random() < 0.6 else TISSUE_TABLE
         return np.asarray(lesions & (allowed[places.labels] > 0))
 
 
@@ -200,8 +199,80 @@ def demyelination(rng: Rng, places: Places) -> Mask:
         count = int(rng.poisson(mean * load * rng.uniform(0.1, 1.5)))
         if count:
             lesions |= rough(rng, blobs(rng, shape, where, count, radii, 1), 0.22, 5)
-    allowed = _TISSUE if rng.random() < 0.4 else _NOT_CORTEX
+    if rng.random() < 0.7:
+        lesions |= fingers(rng, places, int(rng.poisson(8 * load)))
+    allowed = TISSUE_TABLE if rng.random() < 0.4 else NOT_CORTEX_TABLE
     return np.asarray(lesions & (allowed[places.labels] > 0))
+
+
+def fingers(rng: Rng, places: Places, count: int) -> Mask:
+    """Return ovoids that stand upright on the lateral ventricles, as around the veins there.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    places : Places
+        The head.
+    count : int
+        Number of ovoids.
+
+    Returns
+    -------
+    lesions : ndarray of bool, shape (X, Y, Z)
+        1.5 to 4 times as long as wide; not cut to any tissue.
+    """
+    lesions = np.zeros(places.labels.shape, bool)
+    sites = np.argwhere(places.white & (places.to_ventricles > 1) & (places.to_ventricles < 9))
+    for place in sites[rng.integers(len(sites), size=count)] if len(sites) else ():
+        half = np.exp(rng.uniform(np.log(0.9), np.log(2.8)))
+        length = half * rng.uniform(1.5, 4)
+        reach = int(np.ceil(length * 1.3)) + 1
+        low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, lesions.shape)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        slope = [float(step.mean()) for step in np.gradient(places.to_ventricles[box])]
+        away = np.array(slope) / max(float(np.linalg.norm(slope)), 1e-6)
+        apart = np.stack(np.meshgrid(*[np.arange(a, b) for a, b in zip(low, high, strict=True)],
+                                     indexing="ij"), -1) - place  # fmt: skip
+        along = apart @ away
+        across = (apart**2).sum(-1) - along**2
+        inside = (along / length) ** 2 + across / half**2
+        lesions[box] |= inside < 1 + 0.25 * smooth_field(rng, inside.shape, 4, 1)
+    return lesions
+
+
+def cavities(rng: Rng, places: Places, lesions: Mask) -> tuple[Mask, Mask]:
+    """Return lacunes: holes filled by fluid, some with a bright rim.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    places : Places
+        The head.
+    lesions : ndarray of bool, shape (X, Y, Z)
+        The other lesions, within which half of the holes lie.
+
+    Returns
+    -------
+    holes : ndarray of bool, shape (X, Y, Z)
+        Up to 8 of some 3 to 12 mm, in white matter, deep grey and brainstem.
+    rims : ndarray of bool, shape (X, Y, Z)
+        1 to 3 mm around those that have one.
+    """
+    tissue = NOT_CORTEX_TABLE[places.labels] > 0
+    within = lesions & tissue
+    where = within if within.any() and rng.random() < 0.5 else tissue
+    holes, rims = np.zeros(tissue.shape, bool), np.zeros(tissue.shape, bool)
+    for rim in (False, True):
+        count = int(rng.integers(0, 5))
+        if count:
+            soft = blobs(rng, tissue.shape, where, count, (1.5, 5), 1)
+            some = rough(rng, soft, 0.15, 4) & tissue
+            holes |= some
+            if rim:
+                rims |= ndimage.binary_dilation(some, iterations=int(rng.integers(1, 4)))
+    return holes, rims & tissue & ~holes
 
 
 def punctate(rng: Rng, places: Places) -> Mask:
@@ -223,83 +294,3 @@ def punctate(rng: Rng, places: Places) -> Mask:
     where = places.white & (places.to_cortex > 0.5)
     dots = blobs(rng, places.labels.shape, where, count, (1.2, 2.6), 1)
     return np.asarray((dots > 0.5) & places.white)
-
-
-def tumour(rng: Rng, places: Places) -> tuple[Mask, Mask]:
-    """Return a mass with oedema that spreads along white matter and spares cortex.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    places : Places
-        The head.
-
-    Returns
-    -------
-    lesion : ndarray of bool, shape (X, Y, Z)
-        Mass and oedema.
-    core : ndarray of bool, shape (X, Y, Z)
-        The mass.
-    """
-    shape = places.labels.shape
-    tissue = _TISSUE[places.labels] > 0
-    radius = np.exp(rng.uniform(np.log(9), np.log(36)))
-    where = places.white | (_NOT_CORTEX[places.labels] > 0)
-    distance = _from_random_centre(rng, where, places, crosses=rng.random() < _CROSSES)
-    distance = distance + radius * rng.uniform(0.12, 0.3) * smooth_field(
-        rng, shape, radius * 0.9, 1
-    )
-    core = (
-        (distance < radius * rng.uniform(0.35, 0.9)) & (places.labels > 0) & (places.labels < 500)
-    )
-    fingers = distance + rng.uniform(2, 6) * smooth_field(rng, shape, 9, 1)
-    spread = places.white if rng.random() < 0.75 else tissue
-    oedema = (fingers < radius * rng.uniform(0.95, 1.25)) & spread
-    return core | oedema, core
-
-
-def stroke(rng: Rng, places: Places) -> Mask:
-    """Return one or a few territories of cortex and white matter.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    places : Places
-        The head.
-
-    Returns
-    -------
-    lesion : ndarray of bool, shape (X, Y, Z)
-        Brain tissue only.
-    """
-    shape = places.labels.shape
-    tissue = _TISSUE[places.labels] > 0
-    lesion = np.zeros(shape, bool)
-    single = rng.random() < 0.6
-    for _ in range(1 if single else int(rng.integers(2, 7))):
-        radius = np.exp(rng.uniform(*np.log((8, 42) if single else (3, 12))))
-        start = places.cortex if rng.random() < 0.7 else tissue
-        distance = _from_random_centre(rng, start, places)
-        distance = distance + 0.28 * radius * smooth_field(rng, shape, max(radius * 0.8, 4), 1)
-        lesion |= distance < radius
-    return np.asarray(lesion & tissue)
-
-
-def _from_random_centre(rng: Rng, where: Mask, places: Places, *, crosses: bool = False) -> Field:
-    """Distance in mm from a random voxel, shorter along a random direction.
-
-    It is infinite beyond the tentorium and, unless the lesion crosses, beyond the falx.
-    """
-    coarse = np.argwhere(where[::4, ::4, ::4])
-    centre = coarse[int(rng.integers(len(coarse)))] * 4
-    factors = rng.uniform(0.75, 1.35, 3)
-    grid = np.ogrid[tuple(slice(0, n) for n in where.shape)]
-    squares = sum(((g - c) * f) ** 2 for g, c, f in zip(grid, centre, factors, strict=True))
-    compartment = _COMPARTMENT[places.labels]
-    if crosses:
-        compartment = np.where(compartment == 2, 1, compartment)
-    here = compartment[tuple(centre)]
-    beyond = (compartment > 0) & (compartment != here) if here else np.zeros(where.shape, bool)
-    return np.where(beyond, np.inf, np.sqrt(squares)).astype(np.float32)

@@ -190,6 +190,24 @@ def random_matrix(rng: Rng, pose: PoseConfig) -> NDArray[np.float64]:
     return np.asarray(rotation @ shear @ np.diag(scales))
 
 
+def sample(array: NDArray[np.float32], coordinates: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Look up values at coordinates, linearly; beyond the faces, those of the faces.
+
+    Parameters
+    ----------
+    array : ndarray of float32, shape (A, B, C)
+        Any.
+    coordinates : ndarray of float32, shape (3, X, Y, Z)
+        Voxel coordinates in it.
+
+    Returns
+    -------
+    sampled : ndarray of float32, shape (X, Y, Z)
+        Values on the grid of the coordinates.
+    """
+    return np.asarray(ndimage.map_coordinates(array, coordinates, order=1, mode="nearest"))
+
+
 def sample_labels(
     labels: NDArray[np.uint16], coordinates: NDArray[np.float32]
 ) -> NDArray[np.uint16]:

@@ -1,0 +1,156 @@
+"""How lesions look in a FLAIR: contrast, borders, cores, holes."""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis import space
+from bids_flairseg.train.synthesis.space import Rng
+
+# Contrast above healthy tissue, in units of its spread: most kinds, and two of their own.
+_LEVEL, _LEVELS = (1.5, 2.7, 5.0), {"tumour": (2.0, 3.6, 6.5), "stroke": (1.8, 3.2, 6.0)}
+
+
+def middle_and_spread(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Return what ``preprocess.normalise`` shifts and scales by.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (V,)
+        Of the brain.
+
+    Returns
+    -------
+    middle, spread : float
+        Median and width, both of the tissue without CSF.
+    """
+    values = values[::7]
+    median, upper = np.percentile(values, [50, 75])
+    tissue = values[values > median - 3 * (upper - median)]
+    low, middle, high = np.percentile(tissue, [25, 50, 75])
+    return float(middle), float(high - low) / 1.349
+
+
+def add_lesions(
+    rng: Rng,
+    image: NDArray[np.float32],
+    soft: NDArray[np.float32],
+    core: NDArray[np.float32],
+    brain: NDArray[np.bool_],
+    *,
+    kind: str,
+) -> NDArray[np.float32]:
+    """Raise the signal in lesions, by a contrast measured in the brain's own spread.
+
+    In real FLAIRs lesions lie, in units of the normalised image, at 0.5 to 1 (5th
+    and 10th centile), 1.4 (quartile), 2.1 (median), 3 (quartile) and 3.7.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    image : ndarray of float32, shape (X, Y, Z)
+        Signal of the healthy head.
+    soft, core : ndarray of float32, shape (X, Y, Z)
+        Share of lesion in each voxel, and of the mass of a tumour.
+    brain : ndarray of bool, shape (X, Y, Z)
+        Brain.
+    kind : str
+        See :class:`Lesions`.
+
+    Returns
+    -------
+    painted : ndarray of float32, shape (X, Y, Z)
+        Signal.
+    """
+    if not soft.any():
+        return image
+    middle, spread = middle_and_spread(image[brain])
+    spread = max(spread, 0.03)
+    level = rng.triangular(*_LEVELS.get(kind, _LEVEL)) * _own_levels(rng, soft)
+    plateau = middle + spread * level * (
+        1 + rng.uniform(0.1, 0.4) * space.smooth_field(rng, image.shape, rng.uniform(6, 18), 1)
+    )
+    soft_edge = rng.uniform(0.3, 0.8) if rng.random() < 0.7 else rng.uniform(0.8, 1.6)
+    blurred = ndimage.gaussian_filter(soft, soft_edge, truncate=2.5)
+    if rng.random() < 0.5:  # brightest in the middle
+        deep = ndimage.gaussian_filter(soft, 2.0, truncate=2)
+        plateau += spread * level * rng.uniform(0.2, 0.9) * np.clip(2 * deep - 0.8, -0.3, 1)
+    # raters take in the faint border: what they outline begins below half of the contrast
+    weight = np.clip(blurred * rng.uniform(1.1, 1.5) - rng.uniform(0, 0.4), 0, 1)
+    if rng.random() < 0.3:  # a faint halo that nobody outlines
+        weight = np.maximum(weight, 0.2 * ndimage.gaussian_filter(soft, 2.5, truncate=2))
+    # added to the tissue, not put in its place: a lesion without the tissue's grain would be
+    # known by its smoothness, which real ones do not show
+    below = np.maximum(ndimage.gaussian_filter(image, 2.0, truncate=2), middle - 1.5 * spread)
+    image = image + weight * np.maximum(plateau - below, 0.3 * spread)
+    if core.any():
+        image = _add_core(rng, image, core, (middle, spread))
+    elif rng.random() < 0.2:  # dark centres: black holes, lacunes, old infarcts
+        wide = ndimage.gaussian_filter(soft, 2.5, truncate=2)
+        holes = np.clip((wide - 0.8) / 0.15, 0, 1) * (
+            space.smooth_field(rng, image.shape, 8, 1) > rng.uniform(0.3, 1.5)
+        )
+        image = image + holes * (middle * rng.uniform(0.3, 0.9) - image)
+    return np.asarray(image, dtype=np.float32)
+
+
+def hollow(
+    rng: Rng, image: NDArray[np.float32], hole: NDArray[np.float32], labels: NDArray[np.uint16]
+) -> NDArray[np.float32]:
+    """Fill holes with fluid like that of the ventricles, at times a little brighter.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    image : ndarray of float32, shape (X, Y, Z)
+        Signal.
+    hole : ndarray of float32, shape (X, Y, Z)
+        Share of a hole in each voxel.
+    labels : ndarray of uint16, shape (X, Y, Z)
+        Label map.
+
+    Returns
+    -------
+    painted : ndarray of float32, shape (X, Y, Z)
+        Signal.
+    """
+    fluid = image[np.isin(labels, lb.VENTRICLES)]
+    level = float(np.median(fluid)) if fluid.size else 0.2
+    soft = ndimage.gaussian_filter(hole, 0.5, truncate=2.5)
+    return np.asarray(image + soft * (level * rng.uniform(0.8, 2.0) - image), np.float32)
+
+
+def _own_levels(rng: Rng, soft: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how bright each lesion and what lies around it is, next to the others of the head."""
+    parts, count = cc3d.connected_components(soft > 0.3, connectivity=26, return_N=True)
+    around = ndimage.maximum_filter(parts, 7)
+    own = np.exp(0.25 * rng.standard_normal(count + 1, np.float32))
+    return np.asarray(own[np.where(parts > 0, parts, around)])
+
+
+def _add_core(
+    rng: Rng,
+    image: NDArray[np.float32],
+    core: NDArray[np.float32],
+    scale: tuple[float, float],
+) -> NDArray[np.float32]:
+    """Mass of a tumour: patchy, often with a necrotic middle."""
+    middle, spread = scale
+    edge = np.clip(ndimage.gaussian_filter(core, 1.5, truncate=2) * 1.2, 0, 1)
+    patchy = middle + spread * (
+        rng.uniform(1.0, 4.5)
+        + rng.uniform(0.2, 1.5) * space.smooth_field(rng, image.shape, rng.uniform(5, 14), 1)
+    )
+    image = image + edge * (patchy - ndimage.gaussian_filter(image, 2.0, truncate=2))  # keeps grain
+    if rng.random() < 0.4:
+        necrosis = np.clip(
+            (ndimage.gaussian_filter(core, rng.uniform(3, 6), truncate=2) - 0.75) / 0.2, 0, 1
+        )
+        image = image + necrosis * (middle * rng.uniform(0.2, 1.3) - image)
+    return np.maximum(image, 0.01)
