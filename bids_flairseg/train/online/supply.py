@@ -61,6 +61,9 @@ class AnatomySupply:
 class LesionSupply:
     """Brains with lesions that other processes draw meanwhile.
 
+    Which of them have arrived by a step depends on how fast the processes are, so that two runs
+    with one seed differ; a pool on disk (``bids_flairseg.train.pool``) does not.
+
     Parameters
     ----------
     heads : sequence of Path
