@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import keras
@@ -33,6 +34,7 @@ class PoolDataset(keras.utils.PyDataset):
         super().__init__(workers=recipe.workers, use_multiprocessing=False, max_queue_size=ahead)
         self.folder, self.recipe, self.seed, self.epoch = folder, recipe, seed, epoch
         self.paths = list_examples(folder)
+        self._seconds: list[float] = []
 
     def __len__(self) -> int:
         return self.recipe.steps_per_epoch
@@ -43,10 +45,17 @@ class PoolDataset(keras.utils.PyDataset):
         self.paths = list_examples(self.folder)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        begun = time.monotonic()
         rng = np.random.default_rng((self.seed, self.epoch, index))
         drawn = [self._draw(rng) for _ in range(self.recipe.batch)]
         images, targets = (np.stack(arrays)[..., None] for arrays in zip(*drawn, strict=True))
+        self._seconds.append(time.monotonic() - begun)
         return images, targets
+
+    @property
+    def seconds(self) -> float:
+        """That cutting crops has taken until now, of all threads together."""
+        return sum(self._seconds)
 
     def _draw(self, rng: Rng) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         path = self.paths[int(rng.integers(len(self.paths)))]

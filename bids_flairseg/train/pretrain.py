@@ -40,6 +40,9 @@ class Keep(keras.callbacks.Callback):
     ----------
     run : Path
         Folder of the run.
+    data : PoolDataset
+        What is trained on. ``cutting`` in the history is the share of an epoch's time in which a
+        thread cut crops: below 1 for each thread, the training does not wait for them.
     spent : float
         Minutes of earlier calls.
     limit : float or None
@@ -49,11 +52,19 @@ class Keep(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, run: Path, *, spent: float = 0.0, limit: float | None = None, minutes: float = 4.0
+        self,
+        run: Path,
+        data: PoolDataset,
+        *,
+        spent: float = 0.0,
+        limit: float | None = None,
+        minutes: float = 4.0,
     ) -> None:
         super().__init__()
-        self.run, self.spent, self.seconds, self.limit = run, spent, minutes * 60, limit
+        self.run, self.data, self.spent, self.limit = run, data, spent, limit
+        self.seconds = minutes * 60
         self.last = self.start = time.monotonic()
+        self.before = (self.start, 0.0)
 
     @property
     def minutes(self) -> float:
@@ -62,8 +73,12 @@ class Keep(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Log the epoch, and keep the state when it is due."""
+        now = (time.monotonic(), self.data.seconds)
+        passed, cutting = (b - a for a, b in zip(self.before, now, strict=True))
+        self.before = now
         row = {name: round(float(value), 5) for name, value in (logs or {}).items()}
-        note(self.run, row | {"epoch": epoch, "minutes": round(self.spent + self.minutes, 2)})
+        row |= {"epoch": epoch, "minutes": round(self.spent + self.minutes, 2)}
+        note(self.run, row | {"cutting": round(cutting / passed, 4)})
         # not at the end of the training: Keras has put the averaged weights in place by then
         last = epoch + 1 == self.params["epochs"]
         if self.limit is not None and self.minutes >= self.limit:
@@ -284,7 +299,7 @@ def train(
             "`python -m bids_flairseg.train.pool`."
         )
     epochs = math.ceil(steps / recipe.steps_per_epoch)
-    keep = [Keep(run, spent=minutes, limit=limit)]
+    keep = [Keep(run, data, spent=minutes, limit=limit)]
     # not shuffled: the draws are random already, and a resumed run has to see the same order
     model.fit(data, initial_epoch=done, epochs=epochs, shuffle=False, callbacks=keep, verbose=0)
     return model

@@ -101,6 +101,8 @@ def test_a_resumed_training_equals_an_unbroken_one(examples: Path, tmp_path: Pat
     resumed = pretrain.train(TINY, examples, tmp_path / "b", steps=12)
     for one, other in zip(unbroken.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+    rows = pretrain.read_history(tmp_path / "a")
+    assert all(0 < row["cutting"] < 10 for row in rows)  # the first one is cut ahead
 
 
 @pytest.mark.slow
