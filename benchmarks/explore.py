@@ -102,7 +102,7 @@ VARIANTS = {
     "whole brains": Variant(replace(BASE, crop=(144, 176, 144))),
     "voxels of 1.5 mm": Variant(voxel=(1.5, 1.5, 1.5)),
     "slices of 4 mm": Variant(replace(BASE, crop=(128, 160, 32)), voxel=(1.0, 1.0, 4.0)),
-    "full resolution": _network(replace(BASE.network, patch=1)),
+    "half as wide, no blocks": _network(replace(_wider(BASE.network, 0.5), patch=1)),
     "duong2019": _network(DUONG2019),
 }
 
