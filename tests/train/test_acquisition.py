@@ -67,7 +67,9 @@ def test_a_head_that_moves_between_slices_takes_its_lesions_with_it(
     blob[6:14, 6:14, 6:14] = 1
     gained, moved = (
         np.moveaxis(found, axis, 0)
-        for found in acquisition._interleave(np.random.default_rng(0), [blob, blob], axis)
+        for found in acquisition._interleave(
+            np.random.default_rng(0), [blob, blob], axis, moving=True
+        )
     )
     np.testing.assert_allclose(moved.sum((1, 2)), blob.sum((1, 2)), rtol=1e-5)
     gains = gained[6:14].sum((1, 2)) / 64
@@ -105,7 +107,7 @@ def test_motion_while_a_slice_is_acquired_blurs_and_keeps_what_is_flat(
             acquisition.noise(np.random.default_rng(seed), edge, sigma=0.0) for seed in range(8)
         ]
         blurred.append(np.mean([(image[8:12] % 1 > 0.05).mean() for image in found]))
-    assert blurred[1] > blurred[0] + 0.2
+    assert blurred[1] > blurred[0] + 0.05
 
 
 def test_noise_and_numbers_stay_finite_and_positive() -> None:

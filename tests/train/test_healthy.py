@@ -94,7 +94,8 @@ def test_caps_brighten_white_matter_at_the_landmarks_only(head: Labels) -> None:
 
 def test_the_tract_runs_between_thalamus_and_putamen_alike_on_both_sides(nuclei: Labels) -> None:
     where, points = grid(nuclei), landmarks(nuclei)
-    left, right = (healthy._to_tract(where, point, points[9]) for point in points[5:7])
+    middle = points[[0, 2], 0].mean()
+    left, right = (healthy._to_tract(where, point, middle) for point in points[5:7])
     np.testing.assert_allclose(left, right[::-1], atol=1.01)  # landmarks are whole voxels
     for level in range(30, 37):
         x, y = np.unravel_index(left[:, :, level].argmin(), left.shape[:2])
@@ -106,9 +107,13 @@ def test_the_tract_runs_between_thalamus_and_putamen_alike_on_both_sides(nuclei:
 
 def test_tracts_brighten_white_matter_insula_and_cingulum_cortex(nuclei: Labels) -> None:
     where, points = grid(nuclei), landmarks(nuclei)
-    to_tract = np.minimum(*(healthy._to_tract(where, point, points[9]) for point in points[5:7]))
+    middle = points[[0, 2], 0].mean()
+    to_tract = np.minimum(*(healthy._to_tract(where, point, middle) for point in points[5:7]))
     reaches = np.array([healthy.INSULA_MM] * 2 + [healthy.CINGULUM_MM])
-    white, cortex = np.isin(nuclei, lb.WHITE + lb.BRAINSTEM), np.isin(nuclei, lb.CORTEX)
+    white, cortex = (
+        np.isin(nuclei, lb.WHITE + lb.BRAINSTEM + healthy.VENTRAL),
+        np.isin(nuclei, lb.CORTEX),
+    )
     seen = []
     for seed in range(12):
         image = np.ones(nuclei.shape, np.float32)

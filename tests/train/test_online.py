@@ -12,22 +12,29 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bids_flairseg.preprocess.noise import normalise_noisy
-from bids_flairseg.train.online.heads import CORE, NUMBERS, PART, SHELL, draw_map, pack_head
+from bids_flairseg.train.online import heads
+from bids_flairseg.train.online.heads import CORE, HOLE, NUMBERS, PART, SHELL, draw_map, pack_head
+from bids_flairseg.train.synthesis import contrast as numpy_contrast
+from bids_flairseg.train.synthesis import healthy as numpy_healthy
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis import outline
-from bids_flairseg.train.synthesis.places import Places
+from bids_flairseg.train.synthesis.kinds import Lesions
+from bids_flairseg.train.synthesis.places import Places, landmarks
 from bids_flairseg.train.synthesis.space import PoseConfig
 
 jax = pytest.importorskip("jax", reason="no JAX in this environment (extra bids-flairseg[jax])")
 
-from bids_flairseg.train.online import acquisition, contrast, lesion, space  # noqa: E402
-from bids_flairseg.train.online.draws import Draws, blur, quantiles  # noqa: E402
+from bids_flairseg.train.online import acquisition, contrast, healthy, lesion, space  # noqa: E402
+from bids_flairseg.train.online.draws import SHARP, Draws, blur, quantiles  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 STILL = PoseConfig(rotation_deg=0, nod_deg=0, scale=0, shear=0, shift_mm=0, bend_mm=0)
 Labels = NDArray[np.uint16]
+INDEX = np.zeros(1024, np.int32)
+INDEX[list(NUMBERS)] = np.arange(len(NUMBERS))
 
 
 def draws(seed: int) -> Draws:
@@ -58,10 +65,25 @@ def test_a_lesion_map_names_parts_and_what_is_around_them(head: Labels) -> None:
     for seed in range(12):
         found = draw_map(np.random.default_rng(seed), places, None)
         inside = (found.codes & PART > 0) & (found.codes & SHELL == 0)
-        assert inside.any() == (found.level > 0) == bool(found.codes.any())
+        assert inside.any() == (found.level > 0) == bool((found.codes & PART).any())
         assert np.isnan(found.mass).any() == (not (found.codes & CORE).any())
         around = found.codes & SHELL > 0
         assert not (around & inside).any()
+
+
+@pytest.mark.parametrize("lesion_voxels", [0, 6])
+def test_a_lesion_map_tells_holes_also_where_there_is_no_lesion(
+    head: Labels, lesion_voxels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask, hole = np.zeros((2, *head.shape), np.float32)
+    hole[20:24, 20:24, 20:24] = 1
+    mask[30 : 30 + lesion_voxels, 20:26, 20:26] = mask[24 : 24 + lesion_voxels // 3, 20, 20] = 1
+    drawn = Lesions(mask, 0 * mask, hole, "demyelination")
+    monkeypatch.setattr(heads, "draw_lesions", lambda *_: drawn)
+    found = draw_map(np.random.default_rng(0), Places.of(head), None)
+    assert ((found.codes & HOLE > 0) == (hole > 0)).all()
+    assert (((found.codes & PART > 0) & (found.codes & SHELL == 0)) == (mask > 0)).all()
+    assert found.level == (lesion_voxels > 0)
 
 
 @pytest.mark.slow
@@ -76,13 +98,11 @@ def test_fields_have_no_mean_and_unit_variance() -> None:
 @pytest.mark.slow
 def test_a_pose_without_movement_is_the_identity_or_its_mirror_image(head: Labels) -> None:
     centre = (np.array(head.shape, np.float32) - 1) / 2
-    index = np.zeros(1024, np.uint32)
-    index[list(NUMBERS)] = np.arange(len(NUMBERS))
     seen = set()
     for seed in range(8):
         where = space.coordinates(draws(seed), head.shape, 1.0, centre, STILL)
-        found = np.asarray(space.sample(index[head], where))
-        straight, mirrored = (found == index[head]).all(), (found == index[head][::-1]).all()
+        found = np.asarray(space.sample(INDEX[head], where))
+        straight, mirrored = (found == INDEX[head]).all(), (found == INDEX[head][::-1]).all()
         assert straight or mirrored
         seen.add(bool(straight))
     assert seen == {True, False}
@@ -121,10 +141,45 @@ def test_noise_is_as_smooth_as_the_slices_are_thick() -> None:
     flat = np.ones((32, 32, 40), np.float32)
     still = [acquisition.draw_slices(draws(1), 32, np.float32(1)) for _ in range(2)]
     thick = acquisition.draw_slices(draws(1), 40, np.float32(5))
-    noisy, _ = acquisition.acquire(draws(2), flat, [], [*still, thick], np.float32(0.05))
+    noisy, _ = acquisition.acquire(
+        draws(2), flat, [], [*still, thick], sigma=np.float32(0.05), spread=np.full(3, SHARP)
+    )
     noisy = np.asarray(noisy)[4:-4, 4:-4, 6:-6]
     across, within = (np.diff(noisy, axis=axis).std() for axis in (2, 0))
     assert across < 0.5 * within
+
+
+def test_noise_is_common_to_neighbours_in_a_plane() -> None:
+    flat = np.ones((40, 40, 40), np.float32)
+    grain = np.asarray(acquisition._grain(draws(0), flat, np.array([0.6, 0.6, SHARP])))
+    assert grain.std() == pytest.approx(1, abs=0.01)
+    for axis, expected in enumerate((0.5, 0.5, 0)):
+        moved = np.moveaxis(grain, axis, 0)
+        together = np.corrcoef(moved[1:].ravel(), moved[:-1].ravel())[0, 1]
+        assert together == pytest.approx(expected, abs=0.08)
+
+
+def test_a_head_that_moves_between_slices_takes_its_lesions_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(acquisition, "MOVED_BETWEEN", 1.0)
+    cuts = [acquisition.draw_slices(draws(1), 20, np.float32(step)) for step in (1.0, 2.0, 1.2)]
+    blob = np.zeros((20, 20, 20), np.float32)
+    blob[6:14, 2:8, 6:14] = 1
+    image, other = (
+        np.asarray(moved) for moved in acquisition._move_between(draws(0), [blob, blob], cuts)
+    )
+    assert (image == other).all()
+    assert (image[:, ::2] == blob[:, ::2]).all()
+    assert (image[:, 3:8:2] != blob[:, 3:8:2]).any((0, 2)).all()
+    np.testing.assert_allclose(image.sum((0, 2)), blob.sum((0, 2)), rtol=1e-5)
+
+
+def test_a_shift_by_parts_of_a_voxel_is_that_of_scipy() -> None:
+    image = np.random.default_rng(0).random((9, 10, 11), np.float32)
+    voxels = np.array([0.3, -1.7, 0], np.float32)
+    expected = ndimage.shift(image, voxels, order=1, mode="nearest")
+    np.testing.assert_allclose(np.asarray(acquisition._shift(image, voxels)), expected, atol=1e-5)
 
 
 def test_grey_is_brighter_than_white_and_csf_is_dark() -> None:
@@ -133,6 +188,52 @@ def test_grey_is_brighter_than_white_and_csf_is_dark() -> None:
         grey, white, fluid = (signals[NUMBERS.index(number)] for number in (3, 2, 4))
         assert grey > white > 2 * fluid > 0
         assert signals[0] == 0
+
+
+def test_holes_are_as_dark_as_fluid(head: Labels) -> None:
+    far = np.zeros(head.shape, np.float32)
+    image = np.where(np.isin(head, lb.VENTRICLES), 0.2, 1).astype(np.float32)
+    hole = np.isin(head, lb.CORTEX).astype(np.float32)
+    for numbers in (head, np.minimum(head, 3)):  # with ventricles and without
+        anatomy = contrast.Anatomy(INDEX[numbers], far, far, far)
+        filled = np.asarray(lesion._hollow(draws(1), image, hole, anatomy))
+        assert (filled[hole == 0] == image[hole == 0]).all()
+        assert filled[hole > 0].min() == filled[hole > 0].max()
+        assert 0.16 <= filled[hole > 0].max() <= 0.4
+
+
+def test_tracts_run_as_in_the_other_synthesis() -> None:
+    where = np.indices((30, 40, 60)).astype(np.float32)
+    for x in (8, 22):
+        capsule = np.array([x, 20, 30], np.float32)
+        expected = numpy_healthy._to_tract(where, capsule, 15.0)
+        found = np.asarray(healthy._to_tract(where, capsule, 15.0))
+        np.testing.assert_allclose(np.sqrt(found), expected, atol=1e-3)
+
+
+def test_tracts_and_limbic_cortex_brighten_nothing_else(head: Labels) -> None:
+    far = np.zeros(head.shape, np.float32)
+    anatomy = contrast.Anatomy(INDEX[head], far, far, far)
+    places = np.indices(head.shape).astype(np.float32), landmarks(head)
+    tissue = np.isin(head, (*lb.WHITE, *lb.BRAINSTEM, *lb.CORTEX, *numpy_healthy.VENTRAL))
+    changed = [
+        np.asarray(healthy.add_tracts_and_limbic(draws(seed), 1 + far, anatomy, places)) > 1.01
+        for seed in range(8)
+    ]
+    assert all((each <= tissue).all() for each in changed)
+    assert {bool(each.any()) for each in changed} == {True, False}
+
+
+def test_tubes_are_as_rare_as_in_the_other_synthesis() -> None:
+    shape = (60, 60, 60)
+    shares = [
+        [float((np.asarray(tube) > 0.5).mean()) for tube in tubes]
+        for tubes in (
+            [numpy_contrast.tubes(np.random.default_rng(n), shape, 15, 1.5, 1) for n in range(6)],
+            [contrast.tubes(draws(n), shape, 15.0, 1.5, 1.0) for n in range(6)],
+        )
+    ]
+    assert 0.6 < np.mean(shares[1]) / np.mean(shares[0]) < 1.6
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.3])

@@ -129,9 +129,10 @@ def add_tracts_and_limbic(
     where, points = places
     level = jnp.where(draws.chance(0.4), draws.uniform(*healthy.TRACT), 0.0)
     reach = draws.uniform(*healthy.TRACT_MM)
-    tissue = anatomy.among(*lb.WHITE, *lb.BRAINSTEM)
+    tissue = anatomy.among(*lb.WHITE, *lb.BRAINSTEM, *healthy.VENTRAL)
+    middle = (points[0, 0] + points[2, 0]) / 2
     for side in (5, 6):
-        tract = jnp.exp(-0.5 * _to_tract(where, points[side], points[9]) / reach**2)
+        tract = jnp.exp(-0.5 * _to_tract(where, points[side], middle) / reach**2)
         image += level * draws.uniform(0.8, 1.2) * tract * tissue
     cortex = anatomy.among(*lb.CORTEX, *healthy.LIMBIC)
     level = jnp.where(draws.chance(0.5), draws.uniform(*healthy.GREY), 0.0)
@@ -147,10 +148,10 @@ def _near(where: Array, point: Array, reach_mm: Array | tuple[float, ...]) -> Ar
     return jnp.exp(-0.5 * (((where - point[:, None, None, None]) / reach) ** 2).sum(0))
 
 
-def _to_tract(where: Array, capsule: Array, above: Array) -> Array:
+def _to_tract(where: Array, capsule: Array, middle: Array) -> Array:
     """Squared distance in mm to the corticospinal tract of one side."""
     apart = where - capsule[:, None, None, None]
-    outwards = jnp.asarray([jnp.sign(capsule[0] - above[0]), 1.0, 1.0])
+    outwards = jnp.asarray([jnp.sign(capsule[0] - middle), 1.0, 1.0])
     squares = []
     for end in healthy.TRACT_ENDS_MM:
         along = (outwards * jnp.asarray(end))[:, None, None, None]

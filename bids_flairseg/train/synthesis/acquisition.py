@@ -71,8 +71,9 @@ def slices(
         Distance of the samples along X, Y and Z, the largest being that of the slices; an axis
         with up to `voxel_mm` stays as it is.
     spoil : callable or None
-        What noise does to the samples of the first signal. It is as smooth across thick slices
-        as in a scan that was resampled, because these are interpolated afterwards.
+        What noise does to the samples of the first signal; with it the head may move as well.
+        The noise is as smooth across thick slices as in a scan that was resampled, because these
+        are interpolated afterwards.
 
     Returns
     -------
@@ -88,7 +89,7 @@ def slices(
     for axis, down, _ in sampled:
         acquired = [_along(down, image, axis) for image in acquired]
     if max(steps_mm) > min(steps_mm):
-        acquired = _interleave(rng, acquired, int(np.argmax(steps_mm)))
+        acquired = _interleave(rng, acquired, int(np.argmax(steps_mm)), moving=spoil is not None)
     if spoil:
         acquired[0] = spoil(acquired[0])
     for axis, _, back in sampled:
@@ -138,14 +139,14 @@ def _sampling(rng: Rng, size: int, step: float) -> tuple[NDArray[np.float32], ND
 
 
 def _interleave(
-    rng: Rng, images: list[NDArray[np.float32]], axis: int
+    rng: Rng, images: list[NDArray[np.float32]], axis: int, *, moving: bool
 ) -> list[NDArray[np.float32]]:
     """Let odd and even slices, acquired one after the other, differ in gain or in place."""
     moved = [np.moveaxis(image, axis, 0) for image in images]
     if rng.random() < 0.15:
         moved[0] = moved[0].copy()
         moved[0][::2] *= 1 + rng.uniform(-0.06, 0.06)
-    if rng.random() < MOVED_BETWEEN:  # the head moved between both halves
+    if moving and rng.random() < MOVED_BETWEEN:  # the head moved between both halves
         shift = (0, *rng.uniform(-1.2, 1.2, 2))
         moved = [image.copy() for image in moved]
         for image in moved:
@@ -191,7 +192,7 @@ def noise(
         axis, apart = int(rng.integers(0, 2)), int(rng.integers(6, 30))
         image = image + rng.uniform(0.005, 0.04) * np.roll(image, apart, axis)
     if rng.random() < MOVED_WITHIN:  # and blurs it, where it moved for part of the time
-        shift = rng.uniform(-2.0, 2.0, 3)
+        shift = rng.uniform(-1.2, 1.2, 3)
         moved = ndimage.shift(image, shift, order=1, mode="nearest")
         image = image + rng.uniform(0.1, 0.4) * (moved - image)
     if rng.random() < 0.3:

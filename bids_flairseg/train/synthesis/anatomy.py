@@ -63,10 +63,8 @@ def anatomy_example(
     wide = rng.random() < 0.2
     image = contrast.paint(rng, moved, VOXEL_MM, wide=wide)
     if places and lesions:
-        within = where - np.reshape(places.offset, (3, 1, 1, 1)).astype(np.float32)
-        soft, core, hole = (
-            space.sample(each, within) for each in (lesions.mask, lesions.core, lesions.hole)
-        )
+        where -= np.reshape(places.offset, (3, 1, 1, 1)).astype(np.float32)
+        soft, core, hole = (space.sample(each, where) for each in lesions.maps)
         image = add_lesions(rng, image, soft, core, classes > 0, kind=lesions.kind)
         image = hollow(rng, image, hole, moved)
     else:
@@ -78,14 +76,20 @@ def anatomy_example(
         steps = acquisition.steps(axis, float(rng.uniform(2.5, 7.0)), VOXEL_MM)
         [image] = acquisition.slices(rng, [image], VOXEL_MM, steps_mm=steps)
     outside = _cut(rng, shape, axis)
+    image = _spoil(rng, image)
+    image[outside] = 0
+    classes[outside] = 0
+    return _scale(rng, image, classes).astype(np.float16), classes
+
+
+def _spoil(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add noise, everywhere or where there was signal, and store the numbers."""
     zero_background = rng.random() < 0.5
     mask = image > 1e-4
     image = acquisition.numbers(rng, acquisition.noise(rng, image))
     if zero_background:
         image[~mask] = 0
-    image[outside] = 0
-    classes[outside] = 0
-    return _scale(rng, image, classes).astype(np.float16), classes
+    return image
 
 
 def _add_extras(rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16]) -> None:

@@ -20,6 +20,7 @@ CAP, CAP_MM = (0.05, 0.22), (2.5, 5.0)
 #: Likewise the corticospinal tract, and where it ends, from the internal capsule: outwards, to the
 #: front and up, below the motor cortex and in the crus.
 TRACT, TRACT_MM, TRACT_ENDS_MM = (0.03, 0.15), (1.8, 3.5), ((4, -4, 26), (-11, 0, -20))
+VENTRAL = (28, 60)  # the labels of the crus
 #: Likewise the cortex of insula and cingulum, hippocampus and amygdala.
 GREY, INSULA_MM, CINGULUM_MM, LIMBIC = (0.04, 0.22), (6, 16, 12), (7, 30, 9), (17, 53, 18, 54)
 
@@ -183,9 +184,10 @@ def add_tracts_and_limbic(
     """
     if rng.random() < 0.4:
         level, reach = rng.uniform(*TRACT), rng.uniform(*TRACT_MM)
-        tissue = np.isin(labels, lb.WHITE + lb.BRAINSTEM)
+        tissue = np.isin(labels, lb.WHITE + lb.BRAINSTEM + VENTRAL)
+        middle = float(points[[0, 2], 0].mean())
         for point in points[5:7]:
-            tract = np.exp(-0.5 * (_to_tract(where, point, points[9]) / reach) ** 2)
+            tract = np.exp(-0.5 * (_to_tract(where, point, middle) / reach) ** 2)
             image += level * rng.uniform(0.8, 1.2) * tract * tissue
     cortex = np.isin(labels, (*lb.CORTEX, *LIMBIC))
     if rng.random() < 0.5:
@@ -197,10 +199,10 @@ def add_tracts_and_limbic(
 
 
 def _to_tract(
-    where: NDArray[np.float32], capsule: NDArray[np.float32], above: NDArray[np.float32]
+    where: NDArray[np.float32], capsule: NDArray[np.float32], middle: float
 ) -> NDArray[np.float32]:
     """Distance in mm to the corticospinal tract of one side, from the crus to below the cortex."""
-    outwards = np.sign(capsule[0] - above[0])
+    outwards = np.sign(capsule[0] - middle)
     nearest = np.full(where.shape[1:], np.inf, np.float32)
     for offset in TRACT_ENDS_MM:
         along = np.array([offset[0] * outwards, *offset[1:]], np.float32)

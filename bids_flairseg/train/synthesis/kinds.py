@@ -43,6 +43,11 @@ class Lesions:
     hole: NDArray[np.float32]
     kind: str
 
+    @property
+    def maps(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Lesions, cores and holes."""
+        return self.mask, self.core, self.hole
+
 
 def draw_lesions(
     rng: Rng, places: Places, real: LesionShapes | None, kind: str | None = None

@@ -90,13 +90,20 @@ def add_lesions(
     image = image + weight * np.maximum(plateau - below, 0.3 * spread)
     if core.any():
         image = _add_core(rng, image, core, (middle, spread))
-    elif rng.random() < 0.2:  # dark centres: black holes, lacunes, old infarcts
-        wide = ndimage.gaussian_filter(soft, 2.5, truncate=2)
-        holes = np.clip((wide - 0.8) / 0.15, 0, 1) * (
-            space.smooth_field(rng, image.shape, 8, 1) > rng.uniform(0.3, 1.5)
-        )
-        image = image + holes * (middle * rng.uniform(0.3, 0.9) - image)
+    elif rng.random() < 0.2:
+        image = _darken_centres(rng, image, soft, middle)
     return np.asarray(image, dtype=np.float32)
+
+
+def _darken_centres(
+    rng: Rng, image: NDArray[np.float32], soft: NDArray[np.float32], middle: float
+) -> NDArray[np.float32]:
+    """Let some lesions have dark centres: black holes, old infarcts."""
+    wide = ndimage.gaussian_filter(soft, 2.5, truncate=2)
+    holes = np.clip((wide - 0.8) / 0.15, 0, 1) * (
+        space.smooth_field(rng, image.shape, 8, 1) > rng.uniform(0.3, 1.5)
+    )
+    return np.asarray(image + holes * (middle * rng.uniform(0.3, 0.9) - image))
 
 
 def hollow(
