@@ -1,4 +1,4 @@
-"""What the outline's settings do to held-out synthetic heads: threshold, large lesions, size.
+"""What the outline's settings do to held-out heads: threshold, large lesions, size, mirror image.
 
 Each head is predicted once, as the main job does it, and outlined with each setting in turn; the
 first row of each table is the bundle as it is. Columns: mean Dice of heads with lesions, and of
@@ -122,13 +122,15 @@ def main() -> None:
     set_up(chosen.threads, "cpu")
     bundle = load_bundle(chosen.model)
     words, configs, least = zip(*settings(bundle.config), strict=True)
+    words = (*words, "without the mirror image")
     every: list[list[tuple[float, ...]]] = []
     for pool in chosen.pools:
         rows = []
         for path in sorted(pool.glob("example-*.npy")):
             (answer,) = ask(bundle.model, [path])
-            outcomes = (outcome(answer.probability, answer.truth, config, min_ml)
-                        for config, min_ml in zip(configs, least, strict=True))  # fmt: skip
+            given = [(answer.probability, *each) for each in zip(configs, least, strict=True)]
+            given.append((answer.passes[0], bundle.config, MIN_ML))
+            outcomes = (outcome(one, answer.truth, *rest) for one, *rest in given)
             rows.append([astuple(each) for each in outcomes])
         print(f"{pool.name}, {len(rows)} heads\n{table(np.array(rows), words)}", flush=True)
         every += rows
