@@ -101,7 +101,8 @@ def maker(
     shapes : Path or None
         Folder of real lesion masks.
     lesions : str or None
-        Kind of lesion of all examples, ``none`` for healthy heads; None draws one for each.
+        Kind of lesion of all examples, ``none`` for healthy heads; None draws one for each. Of
+        ``anatomy``, some have lesions whatever this says.
     leave_out : collection of str
         Patients whose lesion masks are not used, without ``sub-``.
 

@@ -106,7 +106,9 @@ def test_motion_while_a_slice_is_acquired_blurs_and_keeps_what_is_flat(
         found = [
             acquisition.noise(np.random.default_rng(seed), edge, sigma=0.0) for seed in range(8)
         ]
-        blurred.append(np.mean([(image[8:12] % 1 > 0.05).mean() for image in found]))
+        blurred.append(np.mean([(np.abs(image - edge)[8:12] > 0.05).mean() for image in found]))
+    flat = acquisition.noise(np.random.default_rng(0), np.ones_like(edge), sigma=0.0)
+    assert np.ptp(flat) < 1e-5
     assert blurred[1] > blurred[0] + 0.05
 
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.preprocess.noise import normalise_noisy
-from bids_flairseg.train.synthesis import atrophy, contrast, lesion, space
+from bids_flairseg.train.synthesis import anatomy, atrophy, contrast, lesion, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
 from bids_flairseg.train.synthesis.kinds import Lesions
@@ -209,3 +209,40 @@ def test_the_brain_of_an_example_is_one_piece(
     monkeypatch.setattr(lesion, "normalise_noisy", normalise)
     lesion_example(np.random.default_rng(0), Places.of_head(head), None, shape=SMALL)
     assert cc3d.connected_components(masks[0], connectivity=6, return_N=True)[1] == 1
+
+
+def test_lesions_of_a_whole_head_lie_where_they_were_drawn_in_its_brain(
+    head: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places.of_head(np.pad(head, ((30, 0), (0, 0), (0, 20))))
+    assert places.offset[0] > 0
+    drawn = np.zeros(places.labels.shape, np.float32)
+    drawn[12:30, 20:40, 15:32] = 1
+    nothing = np.zeros_like(drawn)
+    monkeypatch.setattr(anatomy, "_ILL", 1.0)
+    monkeypatch.setattr(
+        anatomy, "draw_lesions", lambda *_: Lesions(drawn, nothing, nothing, "stroke")
+    )
+    seen: dict[str, Any] = {}
+
+    def push(rng: Rng, where: NDArray[np.float32], lesions: Lesions, offset: Any) -> None:
+        seen["where"], seen["offset"] = where.copy(), offset
+
+    def add_lesions(
+        rng: Rng, image: NDArray[np.float32], parts: tuple[Any, ...], **_: object
+    ) -> NDArray[np.float32]:
+        seen["soft"], seen["brain"] = parts[0], parts[2]
+        return image
+
+    monkeypatch.setattr(anatomy, "push", push)
+    monkeypatch.setattr(anatomy, "add_lesions", add_lesions)
+    labels = np.pad(head, ((30, 0), (0, 0), (0, 20)))
+    _, classes = anatomy_example(np.random.default_rng(2), labels, places=places, shape=SMALL)
+    whole = np.zeros(labels.shape, np.float32)
+    x, y, z = seen["offset"]
+    whole[x:, y:, z:][tuple(map(slice, drawn.shape))] = drawn
+    expected = space.sample(whole, seen["where"])
+    inside = seen["brain"]
+    np.testing.assert_allclose(seen["soft"][inside], expected[inside], atol=1e-4)
+    assert (seen["soft"] > 0.5).sum() > 100
+    assert set(np.unique(classes).tolist()) <= set(range(len(lb.CLASSES)))

@@ -206,8 +206,9 @@ def _shake(draws: Draws, image: Array) -> Array:
     shift, along_x = draws.uniform(6, 30).astype(jnp.int32), draws.chance(0.5)
     moved = jnp.where(along_x, jnp.roll(image, shift, 0), jnp.roll(image, shift, 1))
     image = image + jnp.where(draws.chance(0.25), draws.uniform(0.005, 0.04), 0) * moved
-    apart = _shift(image, draws.uniform(-1.2, 1.2, (3,))) - image
-    image = image + jnp.where(draws.chance(MOVED_WITHIN), draws.uniform(0.1, 0.4), 0) * apart
+    far = draws.uniform(-1.2, 1.2, (3,))
+    apart = (_shift(image, far) + _shift(image, -far)) / 2 - image
+    image = image + jnp.where(draws.chance(MOVED_WITHIN), draws.uniform(0.2, 0.8), 0) * apart
     which, width = draws.choice((0.0, 1.0, 2.0)), draws.uniform(0.8, 2.0)
     amount = jnp.where(draws.chance(0.3), draws.uniform(0.2, 0.9), 0)
     for axis in range(3):

@@ -191,10 +191,10 @@ def noise(
     if rng.random() < 0.25:  # head motion repeats the image along the phase direction
         axis, apart = int(rng.integers(0, 2)), int(rng.integers(6, 30))
         image = image + rng.uniform(0.005, 0.04) * np.roll(image, apart, axis)
-    if rng.random() < MOVED_WITHIN:  # and blurs it, where it moved for part of the time
+    if rng.random() < MOVED_WITHIN:  # and blurs it, to both sides, so that its middle stays
         shift = rng.uniform(-1.2, 1.2, 3)
-        moved = ndimage.shift(image, shift, order=1, mode="nearest")
-        image = image + rng.uniform(0.1, 0.4) * (moved - image)
+        ends = [ndimage.shift(image, s, order=1, mode="nearest") for s in (shift, -shift)]
+        image = image + rng.uniform(0.2, 0.8) * (np.mean(ends, 0) - image)
     if rng.random() < 0.3:
         axis = int(rng.integers(0, 3))
         edge = image - ndimage.gaussian_filter1d(image, rng.uniform(0.8, 2.0), axis=axis)

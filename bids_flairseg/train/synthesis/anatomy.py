@@ -62,13 +62,15 @@ def anatomy_example(
     classes = lb.anatomy_classes(moved, VOXEL_MM)
     wide = rng.random() < 0.2
     image = contrast.paint(rng, moved, VOXEL_MM, wide=wide)
-    if places and lesions:
+    if places and lesions and lesions.mask.any():
         where -= np.reshape(places.offset, (3, 1, 1, 1)).astype(np.float32)
         soft, core, hole = (space.sample(each, where) for each in lesions.maps)
-        image = add_lesions(rng, image, soft, core, classes > 0, kind=lesions.kind)
+        parts = (soft, core, classes > 0)
+        image = add_lesions(rng, image, parts, kind=lesions.kind, voxel_mm=VOXEL_MM)
         image = hollow(rng, image, hole, moved)
     else:
-        _add_extras(rng, image, moved)
+        _add_blobs(rng, image, moved)
+    _add_flow(rng, image, moved)
     image = acquisition.bias(rng, image, VOXEL_MM)
     _strip_or_deface(rng, image, classes)
     axis = int(rng.choice([2, 2, 2, 0, 1]))
@@ -92,8 +94,8 @@ def _spoil(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
     return image
 
 
-def _add_extras(rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16]) -> None:
-    """Add lesions to half of the heads, and flow in the CSF to some."""
+def _add_blobs(rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16]) -> None:
+    """Add bright and dark balls, small ones to six heads in ten, and one large one to a quarter."""
     shape = image.shape
     inside = (labels > 0) & (labels < lb.OUTSIDE_FROM)
     if rng.random() < 0.6:
@@ -104,9 +106,13 @@ def _add_extras(rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16]
         large = contrast.blobs(rng, shape, inside, 1, (12, 35), VOXEL_MM)
         field = 1 + 0.4 * space.smooth_field(rng, shape, 12, VOXEL_MM)
         image += large * (rng.uniform(0.2, 2.4) * np.clip(field, 0.2, 2) - image)
+
+
+def _add_flow(rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16]) -> None:
+    """Let flowing CSF be bright in some heads."""
     if rng.random() < 0.4:
         fluid = labels == lb.CSF[0]
-        flow = contrast.blobs(rng, shape, fluid, int(rng.integers(1, 6)), (3, 12), VOXEL_MM)
+        flow = contrast.blobs(rng, image.shape, fluid, int(rng.integers(1, 6)), (3, 12), VOXEL_MM)
         image += flow * fluid * (rng.uniform(0.4, 1.5) - image)
 
 

@@ -72,7 +72,7 @@ def lesion_example(
     for brighten in (healthy.add_caps, healthy.add_tracts_and_limbic):
         brighten(rng, image, moved, where, places.landmarks)
     envelope = _rough_brain(rng, moved, to_surface)
-    painted = add_lesions(rng, image, soft, core, envelope, kind=lesions.kind)
+    painted = add_lesions(rng, image, (soft, core, envelope), kind=lesions.kind, voxel_mm=VOXEL_MM)
     change = np.abs(painted - image)
     if lesions.hole.any():
         hole = space.sample(lesions.hole, where)

@@ -38,11 +38,10 @@ def middle_and_spread(values: NDArray[np.float32]) -> tuple[float, float]:
 def add_lesions(
     rng: Rng,
     image: NDArray[np.float32],
-    soft: NDArray[np.float32],
-    core: NDArray[np.float32],
-    brain: NDArray[np.bool_],
+    parts: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]],
     *,
     kind: str,
+    voxel_mm: float,
 ) -> NDArray[np.float32]:
     """Raise the signal in lesions, by a contrast measured in the brain's own spread.
 
@@ -55,53 +54,59 @@ def add_lesions(
         Source of randomness.
     image : ndarray of float32, shape (X, Y, Z)
         Signal of the healthy head.
-    soft, core : ndarray of float32, shape (X, Y, Z)
-        Share of lesion in each voxel, and of the mass of a tumour.
-    brain : ndarray of bool, shape (X, Y, Z)
-        Brain.
+    parts : tuple of ndarray, shape (X, Y, Z)
+        Share of lesion in each voxel, share of the mass of a tumour, both float32, and the brain,
+        bool.
     kind : str
-        See :class:`Lesions`.
+        See ``kinds.Lesions``.
+    voxel_mm : float
+        Edge of a voxel.
 
     Returns
     -------
     painted : ndarray of float32, shape (X, Y, Z)
         Signal.
     """
+    soft, core, brain = parts
     if not soft.any():
         return image
     middle, spread = middle_and_spread(image[brain])
     spread = max(spread, 0.03)
     level = rng.triangular(*_LEVELS.get(kind, _LEVEL)) * _own_levels(rng, soft)
     plateau = middle + spread * level * (
-        1 + rng.uniform(0.1, 0.4) * space.smooth_field(rng, image.shape, rng.uniform(6, 18), 1)
+        1
+        + rng.uniform(0.1, 0.4) * space.smooth_field(rng, image.shape, rng.uniform(6, 18), voxel_mm)
     )
     soft_edge = rng.uniform(0.3, 0.8) if rng.random() < 0.7 else rng.uniform(0.8, 1.6)
-    blurred = ndimage.gaussian_filter(soft, soft_edge, truncate=2.5)
+    blurred = _smooth(soft, soft_edge / voxel_mm)
     if rng.random() < 0.5:  # brightest in the middle
-        deep = ndimage.gaussian_filter(soft, 2.0, truncate=2)
-        plateau += spread * level * rng.uniform(0.2, 0.9) * np.clip(2 * deep - 0.8, -0.3, 1)
+        deep = np.clip(2 * _smooth(soft, 2.0 / voxel_mm) - 0.8, -0.3, 1)
+        plateau += spread * level * rng.uniform(0.2, 0.9) * deep
     # raters take in the faint border: what they outline begins below half of the contrast
     weight = np.clip(blurred * rng.uniform(1.1, 1.5) - rng.uniform(0, 0.4), 0, 1)
     if rng.random() < 0.3:  # a faint halo that nobody outlines
-        weight = np.maximum(weight, 0.2 * ndimage.gaussian_filter(soft, 2.5, truncate=2))
+        weight = np.maximum(weight, 0.2 * _smooth(soft, 2.5 / voxel_mm))
     # added to the tissue, not put in its place: a lesion without the tissue's grain would be
     # known by its smoothness, which real ones do not show
-    below = np.maximum(ndimage.gaussian_filter(image, 2.0, truncate=2), middle - 1.5 * spread)
+    below = np.maximum(_smooth(image, 2.0 / voxel_mm), middle - 1.5 * spread)
     image = image + weight * np.maximum(plateau - below, 0.3 * spread)
     if core.any():
-        image = _add_core(rng, image, core, (middle, spread))
+        image = _add_core(rng, image, core, (middle, spread), voxel_mm)
     elif rng.random() < 0.2:
-        image = _darken_centres(rng, image, soft, middle)
+        image = _darken_centres(rng, image, _smooth(soft, 2.5 / voxel_mm), middle, voxel_mm)
     return np.asarray(image, dtype=np.float32)
 
 
 def _darken_centres(
-    rng: Rng, image: NDArray[np.float32], soft: NDArray[np.float32], middle: float
+    rng: Rng,
+    image: NDArray[np.float32],
+    wide: NDArray[np.float32],
+    middle: float,
+    voxel_mm: float,
 ) -> NDArray[np.float32]:
     """Let some lesions have dark centres: black holes, old infarcts."""
-    wide = ndimage.gaussian_filter(soft, 2.5, truncate=2)
     holes = np.clip((wide - 0.8) / 0.15, 0, 1) * (
-        space.smooth_field(rng, image.shape, 8, 1) > rng.uniform(0.3, 1.5)
+        space.smooth_field(rng, image.shape, 8, voxel_mm) > rng.uniform(0.3, 1.5)
     )
     return np.asarray(image + holes * (middle * rng.uniform(0.3, 0.9) - image))
 
@@ -146,18 +151,19 @@ def _add_core(
     image: NDArray[np.float32],
     core: NDArray[np.float32],
     scale: tuple[float, float],
+    voxel_mm: float,
 ) -> NDArray[np.float32]:
     """Mass of a tumour: patchy, often with a necrotic middle."""
     middle, spread = scale
-    edge = np.clip(ndimage.gaussian_filter(core, 1.5, truncate=2) * 1.2, 0, 1)
-    patchy = middle + spread * (
-        rng.uniform(1.0, 4.5)
-        + rng.uniform(0.2, 1.5) * space.smooth_field(rng, image.shape, rng.uniform(5, 14), 1)
-    )
-    image = image + edge * (patchy - ndimage.gaussian_filter(image, 2.0, truncate=2))  # keeps grain
+    field = space.smooth_field(rng, image.shape, rng.uniform(5, 14), voxel_mm)
+    patchy = middle + spread * (rng.uniform(1.0, 4.5) + rng.uniform(0.2, 1.5) * field)
+    edge = np.clip(_smooth(core, 1.5 / voxel_mm) * 1.2, 0, 1)
+    image = image + edge * (patchy - _smooth(image, 2.0 / voxel_mm))  # keeps grain
     if rng.random() < 0.4:
-        necrosis = np.clip(
-            (ndimage.gaussian_filter(core, rng.uniform(3, 6), truncate=2) - 0.75) / 0.2, 0, 1
-        )
-        image = image + necrosis * (middle * rng.uniform(0.2, 1.3) - image)
+        deep = (_smooth(core, rng.uniform(3, 6) / voxel_mm) - 0.75) / 0.2
+        image = image + np.clip(deep, 0, 1) * (middle * rng.uniform(0.2, 1.3) - image)
     return np.maximum(image, 0.01)
+
+
+def _smooth(array: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    return np.asarray(ndimage.gaussian_filter(array, sigma, truncate=2.5))
