@@ -99,7 +99,7 @@ VARIANTS = {
     "white matter's mode at zero": Variant(change=from_mode),
     "heads under 5 ml twice as often": Variant(small_twice=True),
     "crops of 64^3": Variant(replace(BASE, crop=(64, 64, 64))),
-    "whole brains": Variant(replace(BASE, crop=(144, 176, 144))),
+    "whole brains": Variant(replace(BASE, crop=(160, 192, 160))),
     "voxels of 1.5 mm": Variant(voxel=(1.5, 1.5, 1.5)),
     "slices of 4 mm": Variant(replace(BASE, crop=(128, 160, 32)), voxel=(1.0, 1.0, 4.0)),
     "half as wide, no blocks": _network(replace(_wider(BASE.network, 0.5), patch=1)),

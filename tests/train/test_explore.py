@@ -79,3 +79,9 @@ def test_other_voxels_keep_what_lies_where(explore: SimpleNamespace) -> None:
     for each, edge in ((thick, 4), (back, 1)):
         middle = (np.argwhere(each > 0.4).mean(0) + 0.5) * (1, 1, edge)
         np.testing.assert_allclose(middle, 11, atol=1)
+
+
+def test_every_crop_fits_its_network(explore: SimpleNamespace) -> None:
+    for name, variant in explore.VARIANTS.items():
+        multiple = variant.recipe.network.multiple
+        assert all(edge % multiple == 0 for edge in variant.recipe.crop), name
