@@ -58,7 +58,7 @@ def from_mode(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(brain, image - mode, 0).astype(np.float32)
 
 
-def _wider(network: UNetConfig, factor: float) -> UNetConfig:
+def _scaled(network: UNetConfig, factor: float) -> UNetConfig:
     def stage(one: Stage) -> Stage:
         return replace(
             one, **{n: int(getattr(one, n) * factor) for n in ("first", "second", "change")}
@@ -92,7 +92,7 @@ def _network(network: UNetConfig) -> Variant:
 VARIANTS = {
     "base": Variant(),
     "residual": _network(replace(BASE.network, residual=True)),
-    "half as wide": _network(_wider(BASE.network, 0.5)),
+    "half as wide": _network(_scaled(BASE.network, 0.5)),
     "one level less": _network(_shallower(BASE.network)),
     "entropy once, Tversky 1.4": Variant(loss=binary_loss),
     "focal and Dice": Variant(loss=focal_loss),
@@ -102,13 +102,15 @@ VARIANTS = {
     "whole brains": Variant(replace(BASE, crop=(160, 192, 160))),
     "voxels of 1.5 mm": Variant(voxel=(1.5, 1.5, 1.5)),
     "slices of 4 mm": Variant(replace(BASE, crop=(128, 160, 32)), voxel=(1.0, 1.0, 4.0)),
-    "half as wide, no blocks": _network(replace(_wider(BASE.network, 0.5), patch=1)),
+    "half as wide, no blocks": _network(replace(_scaled(BASE.network, 0.5), patch=1)),
     "duong2019": _network(DUONG2019),
 }
 
 
 def sampled(image: NDArray[Any], size: NDArray[np.floating]) -> NDArray[np.float32]:
     """Bring an image to other voxels, linearly; what is smaller than a voxel is averaged first."""
+    if tuple(size) == image.shape:
+        return np.asarray(image, np.float32)
     factors = size / image.shape
     smooth = ndimage.uniform_filter(
         np.asarray(image, np.float32), np.maximum(1, np.rint(1 / factors)).astype(int)
@@ -178,7 +180,7 @@ def rows(name: str, pool: Path, heldout: Path, voxels: float) -> Iterator[dict[s
     def ask(image: NDArray[np.float32], *, own: bool = True) -> NDArray[np.float32]:
         changed = variant.change(image) if variant.change else image
         changed = sampled(changed, np.rint(np.array(image.shape) / variant.voxel))
-        margin = [(0, -edge % 32) for edge in changed.shape]
+        margin = [(0, -edge % variant.recipe.network.multiple) for edge in changed.shape]
         answer = model(np.pad(changed, margin)[None, ..., None], training=own)
         inner = tuple(slice(0, edge) for edge in changed.shape)
         values = keras.ops.convert_to_numpy(answer)[0, ..., 0][inner]

@@ -207,7 +207,7 @@ def test_tracts_run_as_in_the_other_synthesis() -> None:
     for x in (8, 22):
         capsule = np.array([x, 20, 30], np.float32)
         expected = numpy_healthy._to_tract(where, capsule, 15.0)
-        found = np.asarray(healthy._to_tract(where, capsule, 15.0))
+        found = np.asarray(healthy._square_to_tract(where, capsule, 15.0))
         np.testing.assert_allclose(np.sqrt(found), expected, atol=1e-3)
 
 

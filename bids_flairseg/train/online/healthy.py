@@ -132,7 +132,7 @@ def add_tracts_and_limbic(
     tissue = anatomy.among(*lb.WHITE, *lb.BRAINSTEM, *healthy.VENTRAL)
     middle = (points[0, 0] + points[2, 0]) / 2
     for side in (5, 6):
-        tract = jnp.exp(-0.5 * _to_tract(where, points[side], middle) / reach**2)
+        tract = jnp.exp(-0.5 * _square_to_tract(where, points[side], middle) / reach**2)
         image += level * draws.uniform(0.8, 1.2) * tract * tissue
     cortex = anatomy.among(*lb.CORTEX, *healthy.LIMBIC)
     level = jnp.where(draws.chance(0.5), draws.uniform(*healthy.GREY), 0.0)
@@ -148,7 +148,7 @@ def _near(where: Array, point: Array, reach_mm: Array | tuple[float, ...]) -> Ar
     return jnp.exp(-0.5 * (((where - point[:, None, None, None]) / reach) ** 2).sum(0))
 
 
-def _to_tract(where: Array, capsule: Array, middle: Array) -> Array:
+def _square_to_tract(where: Array, capsule: Array, middle: Array) -> Array:
     """Squared distance in mm to the corticospinal tract of one side."""
     apart = where - capsule[:, None, None, None]
     outwards = jnp.asarray([jnp.sign(capsule[0] - middle), 1.0, 1.0])
