@@ -21,7 +21,7 @@ from bids_flairseg.group.results import ScanResult
 from bids_flairseg.measure.arrays import bounding_box
 from bids_flairseg.preprocess.mask import open_mask
 from bids_flairseg.reports.charts import Chart
-from bids_flairseg.reports.overlays import PLACES, Example, overlay_chart
+from bids_flairseg.reports.overlays import ONLY, PLACES, Example, overlay_chart
 
 LOGGER = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def draw_examples(
 
 
 def _choose(own: Sequence[Observation]) -> Iterator[tuple[str, str, Observation]]:
-    """Choose worst, median and best of each group, each scan once."""
+    """Choose worst, median and best of each group, or its only scan, each scan once."""
     factor = next((f for f in _BY if any(o.groups.get(f, "n/a") != "n/a" for o in own)), "")
     groups: dict[str, list[Observation]] = {}
     for item in own:
@@ -90,7 +90,8 @@ def _choose(own: Sequence[Observation]) -> Iterator[tuple[str, str, Observation]
     large = sorted(groups.items(), key=lambda pair: -len(pair[1]))[:_MOST_GROUPS]
     for group, members in large:
         ordered = sorted(members, key=lambda item: (item.value("dice"), item.scan))
-        places = {0: PLACES[0], len(ordered) - 1: PLACES[2]}
+        places = {0: PLACES[0] if len(ordered) > 1 else ONLY}
+        places.setdefault(len(ordered) - 1, PLACES[2])
         places.setdefault(len(ordered) // 2, PLACES[1])
         for place, name in sorted(places.items()):
             yield group, name, ordered[place]

@@ -245,8 +245,9 @@ def _by_factor(
         and row.model in models
         and row.reference == own[0].reference
     ]
-    against = f" of {own[0].model} against {own[0].reference}" if own[0].reference else ""
-    caption = f"{title.split(' by ', maxsplit=1)[0]}{against} by group. {_HOW} {'; '.join(said)}."
+    named = f"Dice of {own[0].model} against {own[0].reference}. " if own[0].reference else ""
+    tested = f" {'; '.join(said)}." if said else ""
+    caption = f"{named}{_HOW}{tested}"
     label = "Dice" if metric == "dice" else "Lesion volume (ml)"
     yield factor_chart(name, (title, caption), factors, label=label)
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Columns of the figure.
 PLACES = ("worst", "median", "best")
+#: Of a group of one scan; in the first column.
+ONLY = "only scan"
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,14 @@ def overlay_chart(words: tuple[str, str], examples: Sequence[Example]) -> Chart:
         With the table of scans.
     """
     groups = list(dict.fromkeys(item.group for item in examples))
-    found = {(item.group, item.place): item for item in examples}
     grid = {"nrows": len(groups), "ncols": len(PLACES), "squeeze": False}
     with drawing(TWO_COLUMNS, 2.45 * len(groups), **grid) as (figure, axes):
-        for row, group in enumerate(groups):
-            for column, place in enumerate(PLACES):
-                panel: Any = axes[row, column]
-                panel.set_axis_off()
-                if (group, place) in found:
-                    _draw(panel, found[group, place])
+        panels: Any = axes
+        for panel in panels.flat:
+            panel.set_axis_off()
+        for item in examples:
+            column = PLACES.index(item.place) if item.place in PLACES else 0
+            _draw(panels[groups.index(item.group), column], item)
         svg, png = finish(figure)
     columns = {
         "group": {"Description": "Group of scans"},

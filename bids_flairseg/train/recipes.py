@@ -113,8 +113,8 @@ def _fit(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
 
 
 _ANATOMY = UNetConfig(
-    encoder=(Stage(16, 16, 32), Stage(32, 32, 64), Stage(64, 64, 96), Stage(96, 96, 128)),
-    decoder=(Stage(128, 128, 96), Stage(96, 96, 64), Stage(64, 64, 32), Stage(32, 32, 16)),
+    encoder=(Stage(16, 16, 32), Stage(32, 32, 48), Stage(48, 48, 64), Stage(64, 64, 96)),
+    decoder=(Stage(96, 96, 64), Stage(64, 64, 48), Stage(48, 48, 32), Stage(32, 32, 16)),
     classes=7, residual=False, head=(16,), head_kernel=3, head_activation="linear",
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bids_flairseg.reports.charts import Chart, Series, draw_groups, drawing
-from bids_flairseg.reports.overlays import Example, overlay_chart
+from bids_flairseg.reports.overlays import ONLY, Example, overlay_chart
 from bids_flairseg.reports.plots import (
     Limits,
     VolumePairs,
@@ -108,3 +108,16 @@ def test_examples() -> None:
     chart = overlay_chart(("Examples", "c"), items)
     assert "sub-1" in chart.svg
     assert chart.rows == [{"group": "MS", "place": "worst", "scan": "sub-1", "dice": 0.2}]
+
+
+def test_a_groups_only_scan_stands_below_the_worst_of_others() -> None:
+    image = np.random.default_rng(0).random((40, 30))
+    mask = np.zeros((40, 30), dtype=bool)
+    items = [
+        Example("MS", "worst", "sub-1", 0.2, image, mask, mask),
+        Example("glioma", ONLY, "sub-2", 0.9, image, mask, mask),
+    ]
+    svg = overlay_chart(("Examples", "c"), items).svg
+    lefts = re.findall(r'<image [^>]*\bx="([-0-9.]+)"', svg)
+    assert len(lefts) == 2
+    assert lefts[0] == lefts[1]

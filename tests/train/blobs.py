@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,3 +58,9 @@ def tiny_job(folder: Path, **changes: object) -> TrainingJob:
         "device": "cpu",
     }
     return TrainingJob(**values | changes)  # type: ignore[arg-type]
+
+
+def assert_same(one: list[Any], other: list[Any], *, atol: float = 1e-5) -> None:
+    """Fail unless two networks have the same weights."""
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=atol)

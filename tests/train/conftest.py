@@ -57,3 +57,9 @@ def parent(
     path = tmp_path_factory.mktemp("parent") / "bundle"
     save_result(*unbroken, path)
     return path
+
+
+@pytest.fixture
+def every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell of each round of a training, not of one in some seconds."""
+    monkeypatch.setattr("bids_flairseg.train.journal._EVERY_S", 0.0)
