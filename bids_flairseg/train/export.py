@@ -165,10 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         LOGGER.info("%s", scores)
     card = Card(
         use=_USES[name],
-        data="FLAIRs synthesised from label maps of 18 heads"
-        + ("" if anatomy else " with 27 patients' lesion shapes and generated lesions"),
+        data="FLAIRs synthesised from label maps of 18 heads with 27 patients' lesion shapes and "
+        "generated lesions",
         licence="Apache-2.0",
-        attribution=_ATTRIBUTION if not anatomy else (_ATTRIBUTION[0], _ATTRIBUTION[2]),
+        attribution=_ATTRIBUTION,
         training=_history(chosen.run, recipe) | {"note": chosen.note},
         validation={"synthetic_heads_held_out": scores},
     )

@@ -15,7 +15,7 @@ from bids_flairseg.train.synthesis.shapes import LesionShapes
 from bids_flairseg.train.synthesis.space import Rng
 
 KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
-_SHARES = (0.25, 0.30, 0.17, 0.13, 0.09, 0.06)
+_SHARES = (0.25, 0.24, 0.14, 0.11, 0.15, 0.11)
 _TAKEN_OUT = 0.15  # share of the tumours
 _LACUNES = {"small vessel": 0.4, "stroke": 0.25}  # how often there are some, else one in ten
 _LEAST_VOXELS = 4  # fewer are nothing that a rater would outline
