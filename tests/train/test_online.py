@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,7 +23,6 @@ jax = pytest.importorskip("jax", reason="no JAX in this environment (extra bids-
 from bids_flairseg.train.online import acquisition, contrast, healthy, lesion, space  # noqa: E402
 from bids_flairseg.train.online.draws import SHARP, Draws, blur, quantiles  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
 STILL = PoseConfig(rotation_deg=0, nod_deg=0, scale=0, shear=0, shift_mm=0, bend_mm=0)
 Labels = NDArray[np.uint16]
 INDEX = np.zeros(1024, np.int32)

@@ -13,17 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bids_flairseg.train.online.heads import NUMBERS
-from bids_flairseg.train.synthesis.space import PoseConfig
-
-jax = pytest.importorskip("jax", reason="no JAX in this environment (extra bids-flairseg[jax])")
+pytest.importorskip("jax", reason="no JAX in this environment (extra bids-flairseg[jax])")
 
 
 ROOT = Path(__file__).resolve().parents[2]
-STILL = PoseConfig(rotation_deg=0, nod_deg=0, scale=0, shear=0, shift_mm=0, bend_mm=0)
 Labels = NDArray[np.uint16]
-INDEX = np.zeros(1024, np.int32)
-INDEX[list(NUMBERS)] = np.arange(len(NUMBERS))
 
 
 SCRIPT = """
