@@ -1,19 +1,18 @@
-"""The command: arguments in, exit code out; here logging and signals are set up."""
+"""The command: arguments in, exit code out; here logging is set up."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bids_flairseg.config_file import as_table, compare_models
 from bids_flairseg.errors import FlairsegError, StorageError
 from bids_flairseg.parser import build_parser, parse_arguments
+from bids_flairseg.signals import Interrupted, interruptible
 from bids_flairseg.streams import find_home, open_streams
 
 if TYPE_CHECKING:
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
     from bids_flairseg.config import DatasetConfig, GroupConfig, RunConfig, TrainConfig
 
 LOGGER = logging.getLogger(__name__)
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Interrupted(BaseException):
-    """A signal asks this process to end; no ``except Exception`` on the way catches it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.exit_code = 128 + number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -314,23 +303,3 @@ def _handler(console: Console | None) -> logging.Handler:
     from rich.logging import RichHandler
 
     return RichHandler(console=console, show_path=False, markup=False, log_time_format="%X")
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Turn the signals that end a process into an exception, once.
-
-    While the exception passes, further signals are ignored: what it tidies up is short.
-    """
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -201,15 +200,6 @@ def test_processors_obey_affinity_and_quota(
     monkeypatch.setattr(values, "processor_quota", lambda: quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert values.processors() == expected
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_become_one_exception(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(cli.Interrupted) as caught, cli.interruptible():
-        signal.raise_signal(number)
-    assert caught.value.exit_code == 128 + number
-    assert signal.getsignal(number) is before
 
 
 def test_nipype_stays_off_the_terminal_unless_asked_for() -> None:

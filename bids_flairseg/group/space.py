@@ -27,6 +27,7 @@ from bids_flairseg.preprocess.mask import open_mask
 from bids_flairseg.preprocess.template import SPACE, load_template, match_template, to_template
 from bids_flairseg.reports.atlas import Atlas, atlas_chart
 from bids_flairseg.reports.charts import Chart
+from bids_flairseg.signals import starting_processes
 from bids_flairseg.storage import as_output_error
 
 LOGGER = logging.getLogger(__name__)
@@ -161,7 +162,9 @@ def _compute(
             ]
             parts = [jobs[start : start + _PART] for start in range(0, len(jobs), _PART)]
             total = np.zeros(load_template().shape, dtype=np.float32)
-            for part in pool.map(_add, parts):
+            with starting_processes():
+                sums = pool.map(_add, parts)
+            for part in sums:
                 total += part
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -188,7 +191,8 @@ def _register(pool: Executor, scans: Sequence[ScanResult], cache: Path) -> Itera
     LOGGER.info(
         "standard space: registering %d scans, %d are known", len(new), len(scans) - len(new)
     )
-    found = pool.map(_place, new)
+    with starting_processes():
+        found = pool.map(_place, new)
     try:
         with cache.open("a", encoding="utf-8") as file:
             for key in keys:

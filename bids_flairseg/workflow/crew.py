@@ -6,7 +6,6 @@ import faulthandler
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
+
+from bids_flairseg import signals
 
 LOGGER = logging.getLogger(__name__)
 
@@ -88,11 +89,12 @@ class Crew:
         return self._send(0, function, *arguments)
 
     def _send(self, index: int, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        try:
-            return self._executor(index).submit(function, *arguments)
-        except BrokenProcessPool:  # it died after its last work: a new one takes its place
-            self._executors[index] = None
-            return self._executor(index).submit(function, *arguments)
+        with signals.starting_processes():
+            try:
+                return self._executor(index).submit(function, *arguments)
+            except BrokenProcessPool:  # it died after its last work: a new one takes its place
+                self._executors[index] = None
+                return self._executor(index).submit(function, *arguments)
 
     def _busy(self, index: int) -> bool:
         future = self._running[index]
@@ -140,9 +142,7 @@ def start_worker(log_file: str, level: int) -> None:
     level : int
         Lowest level that it logs.
     """
-    # Ctrl-C and a cluster's time limit reach all processes; the parent decides what ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signals.ignore()  # Ctrl-C and a cluster's time limit reach all processes
     threading.Thread(target=_follow_parent, daemon=True).start()
     _redirect_output(log_file)
     logging.basicConfig(

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from bids_flairseg.errors import FlairsegError, OutputError
 from bids_flairseg.model.settings import BundleConfig
+from bids_flairseg.signals import starting_processes
 from bids_flairseg.train.presets import SiteRecipe
 from bids_flairseg.workflow.crew import start_worker
 
@@ -130,7 +131,8 @@ def run_task(task: Task, log_file: Path, console: Console | None = None) -> dict
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_train, args=(task, str(log_file), theirs), name="training")
-    process.start()
+    with starting_processes():
+        process.start()
     theirs.close()
     with _Display(task.name, console) as display:
         try:

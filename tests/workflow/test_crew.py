@@ -51,6 +51,14 @@ def test_workers_ignore_the_signals_meant_for_the_parent(crew: Crew) -> None:
     assert crew.submit(os.getpid).result() == pid
 
 
+def test_signals_do_not_reach_a_worker_that_starts(crew: Crew) -> None:
+    future = crew.submit(os.getpid)
+    [started] = psutil.Process().children()[-1:]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        started.send_signal(number)
+    assert future.result() == started.pid
+
+
 def test_kill_does_not_wait_for_the_task(crew: Crew) -> None:
     pid = crew.submit(os.getpid).result()
     crew.submit(time.sleep, 60)

@@ -16,11 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bids_flairseg import cli
 from bids_flairseg.bids import validate
 from bids_flairseg.bids.spec import load_spec
 from bids_flairseg.config import DatasetConfig, ResourceConfig, RunConfig, SegmentConfig
 from bids_flairseg.errors import InvalidBidsError, NothingToDoError, OutputError, UsageError
+from bids_flairseg.signals import Interrupted, interruptible
 from bids_flairseg.workflow import folders, start
 from bids_flairseg.workflow.environment import environment, worker_variables
 from bids_flairseg.workflow.execute import choose_executor
@@ -278,7 +278,7 @@ def test_a_signal_does_not_wait_for_the_validator(
         os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(cli.Interrupted), cli.interruptible():
+    with pytest.raises(Interrupted), interruptible():
         start.find_valid_scans(config.dataset)
     assert time.monotonic() - sent[0] < 1.0
     assert not psutil.pid_exists(int(pid_file.read_text()))
