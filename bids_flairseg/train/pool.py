@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
+from bids_flairseg.train.synthesis.atrophy import Sulci
 from bids_flairseg.train.synthesis.kinds import KINDS
 from bids_flairseg.train.synthesis.labels import read_labels
 from bids_flairseg.train.synthesis.lesion import lesion_example
@@ -114,12 +115,13 @@ def maker(
     labels = [read_labels(path) for path in heads]
     real = LesionShapes.read(shapes, leave_out=leave_out) if shapes else None
     places = cache(lambda index: Places.of_head(labels[index]))
+    sulci = cache(lambda index: Sulci.of(labels[index]))
 
     def make(seed: int) -> Example:
         rng = np.random.default_rng(seed)
         index = int(rng.integers(len(labels)))
         if kind == "anatomy":
-            return anatomy_example(rng, labels[index], places=places(index), real=real)
+            return anatomy_example(rng, sulci(index), places=places(index), real=real)
         return _crop(lesion_example(rng, places(index), real, kind=lesions))
 
     return make

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from bids_flairseg.preprocess.noise import normalise_noisy
-from bids_flairseg.train.synthesis import anatomy, atrophy, contrast, lesion, space
+from bids_flairseg.train.synthesis import anatomy, atrophy, contrast, healthy, lesion, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
+from bids_flairseg.train.synthesis.atrophy import Moved, Sulci
 from bids_flairseg.train.synthesis.kinds import Lesions
 from bids_flairseg.train.synthesis.lesion import lesion_example
 from bids_flairseg.train.synthesis.outline import rated, visible
@@ -97,9 +98,9 @@ def test_a_lesion_example_is_bright_where_its_target_is(head: Labels, kind: str)
 
 
 def test_the_same_seed_gives_the_same_example(head: Labels) -> None:
-    first = anatomy_example(np.random.default_rng(7), head, shape=(32, 32, 32))
-    again = anatomy_example(np.random.default_rng(7), head, shape=(32, 32, 32))
-    other = anatomy_example(np.random.default_rng(8), head, shape=(32, 32, 32))
+    first = anatomy_example(np.random.default_rng(7), Sulci.of(head), shape=(32, 32, 32))
+    again = anatomy_example(np.random.default_rng(7), Sulci.of(head), shape=(32, 32, 32))
+    other = anatomy_example(np.random.default_rng(8), Sulci.of(head), shape=(32, 32, 32))
     assert (first[0] == again[0]).all()
     assert (first[1] == again[1]).all()
     assert (first[0] != other[0]).any()
@@ -107,7 +108,9 @@ def test_the_same_seed_gives_the_same_example(head: Labels) -> None:
 
 def test_an_anatomy_example_shows_no_class_outside_its_field_of_view(head: Labels) -> None:
     for seed in range(5):
-        image, classes = anatomy_example(np.random.default_rng(seed), head, shape=(48, 48, 48))
+        image, classes = anatomy_example(
+            np.random.default_rng(seed), Sulci.of(head), shape=(48, 48, 48)
+        )
         assert classes.max() < len(lb.CLASSES)
         assert np.isfinite(image).all()
         empty = ~(image > 0).any((0, 1))
@@ -156,21 +159,36 @@ def test_what_is_enlarged_keeps_its_place_and_pushes_the_rest_away() -> None:
     assert (np.diff(moved[0, :, 20, 20]) > 0).all()  # nothing folds
 
 
-def test_age_widens_sulci_and_leaves_white_matter(head: Labels) -> None:
-    aged = [atrophy.change_sulci(np.random.default_rng(seed), head, 1.0) for seed in range(12)]
-    changed = [one for one in aged if (one != head).any()]
-    assert 0 < len(changed) < len(aged)
-    for one in changed:
-        assert np.isin(head[one != head], lb.CORTEX).all()
-        assert (one[one != head] == lb.CSF[0]).all()
+def test_filling_sulci_leaves_all_but_csf(head: Labels) -> None:
+    filled = Sulci.of(head).labels
+    changed = filled != head
+    assert changed.any()
+    assert (head[changed] == lb.CSF[0]).all()
+    assert np.isin(filled[changed], lb.CORTEX).all()
 
 
-def test_sulci_of_the_young_are_narrow(head: Labels) -> None:
-    found = [atrophy.change_sulci(np.random.default_rng(n), head, 1.0, young=0.7) for n in range(9)]
-    narrow = [one for one in found if ((head == lb.CSF[0]) & (one != head)).any()]
-    assert narrow
-    for one in narrow:
-        assert np.isin(one[one != head], lb.CORTEX).all()
+def test_sulci_are_drawn_in_the_depth_of_the_cortex(head: Labels) -> None:
+    sulci, where = Sulci.of(head), np.indices(head.shape).astype(np.float32)
+    shares = []
+    for seed in range(12):
+        moved = sulci.draw(np.random.default_rng(seed), where, 1.0)
+        cortex = np.isin(sulci.labels, lb.CORTEX)
+        assert not moved.fluid[~cortex].any()
+        assert (moved.labels[~cortex] == sulci.labels[~cortex]).all()
+        assert (moved.labels[moved.fluid > 0.5] == lb.CSF[0]).all()
+        assert sulci.depth[moved.fluid > 0.5].min() > 1.0
+        shares.append(float(moved.fluid[cortex].mean()))
+    assert max(shares) > 1.5 * min(shares)  # the old and the young
+
+
+def test_a_voxel_between_two_tissues_has_part_of_both() -> None:
+    labels = np.full((8, 8, 8), lb.WHITE[0], np.uint16)
+    labels[4:] = lb.VENTRICLES[0]
+    signals = np.zeros(1024, np.float32)
+    signals[lb.WHITE[0]] = 1
+    where = np.indices((8, 8, 8)).astype(np.float32) + 0.25
+    image = Moved(labels, np.zeros((8, 8, 8), np.float32), where, labels).paint(signals)
+    np.testing.assert_allclose(image[2:5, 4, 4], [1, 0.75, 0])
 
 
 def test_holes_are_dark_and_no_lesion(head: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +197,9 @@ def test_holes_are_dark_and_no_lesion(head: Labels, monkeypatch: pytest.MonkeyPa
     drawn = Lesions(mask * (1 - hole), 0 * mask, hole, "demyelination")
     monkeypatch.setattr(lesion, "draw_lesions", lambda *_: drawn)
     monkeypatch.setattr(lesion, "_move", lambda *_: np.indices(head.shape).astype(np.float32))
+    monkeypatch.setattr(healthy, "add_normal_brightness", lambda *_: None)  # no bright fluid
     places, middle, levels = Places.of(head), np.s_[42:46, 34:38, 30:34], []
-    for seed in range(6):
+    for seed in range(12):
         image, target = lesion_example(np.random.default_rng(seed), places, None, shape=head.shape)
         assert not target[middle].any()
         around = image[target > 0]
@@ -220,6 +239,7 @@ def test_lesions_of_a_whole_head_lie_where_they_were_drawn_in_its_brain(
     drawn[12:30, 20:40, 15:32] = 1
     nothing = np.zeros_like(drawn)
     monkeypatch.setattr(anatomy, "_ILL", 1.0)
+    monkeypatch.setattr(atrophy, "_THICKNESS_MM", (90, 91, 92))  # no sulci
     monkeypatch.setattr(
         anatomy, "draw_lesions", lambda *_: Lesions(drawn, nothing, nothing, "stroke")
     )
@@ -237,7 +257,9 @@ def test_lesions_of_a_whole_head_lie_where_they_were_drawn_in_its_brain(
     monkeypatch.setattr(anatomy, "push", push)
     monkeypatch.setattr(anatomy, "add_lesions", add_lesions)
     labels = np.pad(head, ((30, 0), (0, 0), (0, 20)))
-    _, classes = anatomy_example(np.random.default_rng(2), labels, places=places, shape=SMALL)
+    _, classes = anatomy_example(
+        np.random.default_rng(2), Sulci.of(labels), places=places, shape=SMALL
+    )
     whole = np.zeros(labels.shape, np.float32)
     x, y, z = seen["offset"]
     whole[x:, y:, z:][tuple(map(slice, drawn.shape))] = drawn

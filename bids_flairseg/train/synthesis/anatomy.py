@@ -24,7 +24,7 @@ _POSE = space.PoseConfig(
 
 def anatomy_example(
     rng: Rng,
-    labels: NDArray[np.uint16],
+    sulci: atrophy.Sulci,
     *,
     places: Places | None = None,
     real: LesionShapes | None = None,
@@ -36,8 +36,8 @@ def anatomy_example(
     ----------
     rng : numpy.random.Generator
         Source of randomness.
-    labels : ndarray of uint16, shape (A, B, C)
-        Label map at 1 mm, RAS+.
+    sulci : Sulci
+        Of the label map of a whole head at 1 mm, RAS+.
     places : Places or None
         The head's brain, for lesions as those that the lesion network learns; None for none.
     real : LesionShapes or None
@@ -52,20 +52,22 @@ def anatomy_example(
     classes : ndarray of uint8, shape (X, Y, Z)
         Index into ``labels.CLASSES``; a lesion has that of its tissue.
     """
+    labels = sulci.labels
     brain = np.argwhere((labels[::4, ::4, ::4] > 0) & (labels[::4, ::4, ::4] < lb.OUTSIDE_FROM))
     where = space.random_coordinates(rng, shape, VOXEL_MM, brain.mean(0) * 4, _POSE)
     atrophy.change_ventricles(rng, labels, where)
     lesions = draw_lesions(rng, places, real) if places and rng.random() < _ILL else None
     if places and lesions:
         push(rng, where, lesions, places.offset)
-    moved = atrophy.change_sulci(rng, space.sample_labels(labels, where), VOXEL_MM)
+    head = sulci.draw(rng, where, VOXEL_MM)
+    moved = head.labels
     classes = lb.anatomy_classes(moved, VOXEL_MM)
     wide = rng.random() < 0.2
-    image = contrast.paint(rng, moved, VOXEL_MM, wide=wide)
+    image = contrast.paint(rng, head, VOXEL_MM, wide=wide)
     if places and lesions and lesions.mask.any():
         where -= np.reshape(places.offset, (3, 1, 1, 1)).astype(np.float32)
         soft, core, hole = (space.sample(each, where) for each in lesions.maps)
-        parts = (soft, core, classes > 0)
+        parts = (soft * (1 - head.fluid), core, classes > 0)
         image = add_lesions(rng, image, parts, kind=lesions.kind, voxel_mm=VOXEL_MM)
         image = hollow(rng, image, hole, moved)
     else:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.space import Rng, magnify, smooth_field
+from bids_flairseg.train.synthesis.space import Rng, magnify, sample, sample_labels, smooth_field
 
 _LATERAL = lb.table({(4, 43): 1})
 _CORTEX = lb.table({lb.CORTEX: 1})
-_OLD = 0.25  # how often sulci become wide
+_BELOW = lb.table({lb.WHITE + lb.DEEP_GREY: 1})
+_THICKNESS_MM = (1.7, 2.8, 4.0)  # of the cortex: least, most often, most
+_DEEPEST_MM = 6.0
 
 
 def change_ventricles(
@@ -37,34 +41,106 @@ def change_ventricles(
         magnify(coordinates, centre, radius_mm=rng.uniform(18, 35), amount=amount)
 
 
-def change_sulci(
-    rng: Rng, labels: NDArray[np.uint16], voxel_mm: float, *, young: float = 0.0
-) -> NDArray[np.uint16]:
-    """Let CSF take the outermost cortex of some heads, in some places, or cortex CSF.
+@dataclass(frozen=True)
+class Moved:
+    """A label map at a new pose and age.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Source of randomness.
     labels : ndarray of uint16, shape (X, Y, Z)
-        Label map.
-    voxel_mm : float
-        Edge of a voxel.
-    young : float
-        How often sulci become narrow.
-
-    Returns
-    -------
-    aged : ndarray of uint16, shape (X, Y, Z)
-        The label map, or a changed copy.
+        Label of each voxel of the new grid.
+    fluid : ndarray of float32, shape (X, Y, Z)
+        Share of sulcus in each voxel that is cortex in the old map; 0 in all others.
+    where : ndarray of float32, shape (3, X, Y, Z)
+        Where each voxel lies in the old map.
+    old : ndarray of uint16, shape (A, B, C)
+        Label map without sulci.
     """
-    kind = rng.random()
-    if _OLD <= kind <= 1 - young:
-        return labels
-    fluid, cortex = labels == lb.CSF[0], _CORTEX[labels] > 0
-    field = smooth_field(rng, labels.shape, 40, voxel_mm)
-    if kind < _OLD:
-        taken = ndimage.binary_dilation(fluid) & cortex & (field > rng.uniform(-1, 1))
-        return np.where(taken, lb.CSF[0], labels).astype(np.uint16)
-    taken = ndimage.binary_dilation(cortex) & fluid & (field > rng.uniform(-1, 0.5))
-    return np.where(taken, lb.CORTEX[0], labels).astype(np.uint16)
+
+    labels: NDArray[np.uint16]
+    fluid: NDArray[np.float32]
+    where: NDArray[np.float32]
+    old: NDArray[np.uint16]
+
+    def paint(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give each voxel its signal; those at a border have part of both.
+
+        Parameters
+        ----------
+        signals : ndarray of float32, shape (1024,)
+            Of each label number.
+
+        Returns
+        -------
+        image : ndarray of float32, shape (X, Y, Z)
+            Interpolated linearly; 0 outside the old map.
+        """
+        image = ndimage.map_coordinates(signals[self.old], self.where, order=1, mode="constant")
+        image += self.fluid * (signals[lb.CSF[0]] - image)
+        return np.asarray(image, np.float32)
+
+
+@dataclass(frozen=True)
+class Sulci:
+    """A label map without sulci, and how deep in the cortex each voxel would lie.
+
+    In label maps sulci are chains of single voxels, where banks touch even missing. By the
+    depth they can be drawn anew: a line where both banks meet, as wide as age makes it.
+
+    Parameters
+    ----------
+    labels : ndarray of uint16, shape (X, Y, Z)
+        Label map, cortex where there is CSF next to it.
+    depth : ndarray of float32, shape (X, Y, Z)
+        Distance to white matter and deep grey matter in mm, 1 mm voxels.
+    """
+
+    labels: NDArray[np.uint16]
+    depth: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, labels: NDArray[np.uint16]) -> Sulci:
+        """Fill the sulci of a label map and measure the depth.
+
+        Parameters
+        ----------
+        labels : ndarray of uint16, shape (X, Y, Z)
+            Label map at 1 mm.
+
+        Returns
+        -------
+        sulci : Sulci
+            CSF up to 2 mm from the cortex is filled.
+        """
+        cortex = _CORTEX[labels] > 0
+        beside = (labels == lb.CSF[0]) & ndimage.binary_dilation(cortex, iterations=2)
+        filled = np.where(beside, np.uint16(lb.CORTEX[0]), labels)
+        depth = ndimage.distance_transform_edt(_BELOW[labels] == 0).astype(np.float32)
+        np.minimum(depth, _DEEPEST_MM, out=depth)
+        return cls(filled, ndimage.gaussian_filter(depth - 0.5, 0.5, truncate=2.5))
+
+    def draw(self, rng: Rng, where: NDArray[np.float32], voxel_mm: float) -> Moved:
+        """Move the label map and draw its sulci: narrow in the young, wide in the old.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of randomness.
+        where : ndarray of float32, shape (3, X, Y, Z)
+            Where each voxel of the new grid lies in the label map.
+        voxel_mm : float
+            Edge of its voxels.
+
+        Returns
+        -------
+        moved : Moved
+            CSF where a voxel is mostly sulcus.
+        """
+        labels = sample_labels(self.labels, where)
+        cortex = _CORTEX[labels] > 0
+        uneven = rng.uniform(0, 0.5) * smooth_field(rng, labels.shape, 35, voxel_mm)
+        thickness = rng.triangular(*_THICKNESS_MM) + uneven
+        beyond = (sample(self.depth, where) - thickness) / max(voxel_mm, rng.uniform(0.7, 1.3))
+        fluid = np.where(cortex, np.clip(beyond + 0.5, 0, 1), 0).astype(np.float32)
+        aged = np.where(fluid > 0.5, np.uint16(lb.CSF[0]), labels)
+        return Moved(aged, fluid, where, self.labels)

@@ -12,9 +12,21 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.atrophy import Moved
 from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field, stretch
 
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
+#: Pairs of nuclei, and the least share of the contrast of cortex with white matter that they have.
+_DEEP_GREY = (((10, 49), 0.1), ((11, 50), 0.4), ((12, 51), 0.4), ((26, 58), 0.4), ((28, 60), 0.0))
+#: Groups of tissues, and by how much they change at most: slowly, each in its own way, and over
+#: 5 to 15 mm, by nuclei, tracts and what flows.
+_CHANGES = (
+    (lb.CORTEX + lb.CEREBELLAR_CORTEX, 0.10, 0.06),
+    (lb.WHITE + lb.CEREBELLAR_WHITE, 0.06, 0.06),
+    (lb.BRAINSTEM, 0.06, 0.08),
+    ((10, 49, 11, 50, 12, 51, 13, 52, 28, 60), 0.05, 0.08),
+    (lb.CSF + lb.VENTRICLES, 0.6, 0.5),
+)
 
 
 def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
@@ -44,8 +56,8 @@ def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
     _set(signals, lb.VENTRICLES, csf)
     _set(signals, lb.CSF, csf * rng.uniform(0.8, 1.6))
     _set(signals, lb.VESSELS, rng.uniform(0.1, 1.2))
-    for pair in ((10, 49), (11, 50), (12, 51), (26, 58), (28, 60)):
-        _set(signals, pair, white + (grey - white) * rng.uniform(0.0, 1.1))
+    for pair, least in _DEEP_GREY:
+        _set(signals, pair, white + (grey - white) * rng.uniform(least, 1.1))
     _set(signals, (13, 52), white * rng.uniform(0.7, 1.05))  # iron makes the pallidum dark
     if rng.random() < 0.3:  # and, with age, the putamen
         _set(signals, (12, 51), white * rng.uniform(0.75, 1.0))
@@ -74,16 +86,14 @@ def _outside(signals: NDArray[np.float32], rng: Rng, *, wide: bool) -> None:
     signals[_EYES] = rng.uniform(0.03, 0.5)
 
 
-def paint(
-    rng: Rng, labels: NDArray[np.uint16], voxel_mm: float, *, wide: bool
-) -> NDArray[np.float32]:
+def paint(rng: Rng, head: Moved, voxel_mm: float, *, wide: bool) -> NDArray[np.float32]:
     """Paint a label map with signals, texture and partial volume.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Source of randomness.
-    labels : ndarray of uint16, shape (X, Y, Z)
+    head : Moved
         Label map.
     voxel_mm : float
         Edge of a voxel.
@@ -95,28 +105,26 @@ def paint(
     image : ndarray of float32, shape (X, Y, Z)
         Signal before acquisition; white matter about 1.
     """
-    image = tissue_signals(rng, wide=wide)[labels]
-    _vary(rng, image, labels, voxel_mm)
+    image = head.paint(tissue_signals(rng, wide=wide))
+    _vary(rng, image, head.labels, voxel_mm)
     if rng.random() < 0.8:
-        _fill_orbits(rng, image, labels, voxel_mm)
+        _fill_orbits(rng, image, head.labels, voxel_mm)
     return _texture(rng, image, voxel_mm)
 
 
 def _vary(
     rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16], voxel_mm: float
 ) -> None:
-    """Let tissues change slowly over the head, each in its own way."""
+    """Let tissues change over the head, each in its own way."""
     slow = smooth_field(rng, image.shape, rng.uniform(25, 70), voxel_mm)
-    groups = (
-        (lb.CORTEX + lb.CEREBELLAR_CORTEX, rng.uniform(0.0, 0.10)),
-        (lb.WHITE + lb.CEREBELLAR_WHITE + lb.BRAINSTEM, rng.uniform(0.0, 0.06)),
-        (lb.CSF + lb.VENTRICLES, rng.uniform(0.0, 0.6)),
-    )
-    spread = np.zeros(1024, np.float32)
-    spread[lb.OUTSIDE_FROM :] = rng.uniform(0.1, 0.5)
-    for numbers, amount in groups:
-        spread[list(numbers)] = amount
-    image *= np.clip(1 + spread[labels] * slow, 0.2, 3.0)
+    fine = smooth_field(rng, image.shape, rng.uniform(5, 15), voxel_mm)
+    slowly, finely = np.zeros((2, 1024), np.float32)
+    slowly[lb.OUTSIDE_FROM :] = rng.uniform(0.1, 0.5)
+    finely[lb.OUTSIDE_FROM :] = rng.uniform(0.2, 0.7)
+    for numbers, most_slowly, most_finely in _CHANGES:
+        slowly[list(numbers)] = rng.uniform(0, most_slowly)
+        finely[list(numbers)] = rng.uniform(0, most_finely)
+    image *= np.clip(1 + slowly[labels] * slow + finely[labels] * fine, 0.2, 3.0)
 
 
 def _fill_orbits(
@@ -164,7 +172,7 @@ def _texture(rng: Rng, image: NDArray[np.float32], voxel_mm: float) -> NDArray[n
     ndimage.gaussian_filter(grain, rng.uniform(0.4, 1.0) / voxel_mm, output=grain, truncate=2.5)
     grain *= rng.uniform(0.01, 0.09) / (grain.std() + 1e-6)
     image = image * (1 + grain)
-    blur = rng.uniform(0.3, 0.75) / voxel_mm
+    blur = rng.uniform(0.2, 0.65) / voxel_mm
     return np.asarray(ndimage.gaussian_filter(image, blur, truncate=2.5))
 
 

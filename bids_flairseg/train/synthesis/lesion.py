@@ -60,11 +60,12 @@ def lesion_example(
     """
     lesions = draw_lesions(rng, places, real, kind)
     where = _move(rng, places, lesions, shape)
-    moved = space.sample_labels(places.labels, where)
-    moved = atrophy.change_sulci(rng, moved, VOXEL_MM, young=0.45)
+    head = places.sulci.draw(rng, where, VOXEL_MM)
+    moved = head.labels
     soft = space.sample(lesions.mask, where) if lesions.mask.any() else np.zeros(shape, np.float32)
     core = space.sample(lesions.core, where) if lesions.core.any() else np.zeros(shape, np.float32)
-    image = contrast.paint(rng, moved, VOXEL_MM, wide=rng.random() < 0.1)
+    soft *= 1 - head.fluid
+    image = contrast.paint(rng, head, VOXEL_MM, wide=rng.random() < 0.1)
     to_surface = _to_surface(moved)
     to_ventricles = space.sample(np.minimum(places.to_ventricles, 30), where)
     healthy.add_normal_brightness(rng, image, moved, to_ventricles)

@@ -73,12 +73,12 @@ def add_lesions(
     middle, spread = middle_and_spread(image[brain])
     spread = max(spread, 0.03)
     level = rng.triangular(*_LEVELS.get(kind, _LEVEL)) * _own_levels(rng, soft)
-    plateau = middle + spread * level * (
-        1
-        + rng.uniform(0.1, 0.4) * space.smooth_field(rng, image.shape, rng.uniform(6, 18), voxel_mm)
-    )
-    soft_edge = rng.uniform(0.3, 0.8) if rng.random() < 0.7 else rng.uniform(0.8, 1.6)
-    blurred = _smooth(soft, soft_edge / voxel_mm)
+    changes = [
+        rng.uniform(0.1, most) * space.smooth_field(rng, image.shape, rng.uniform(*apart), voxel_mm)
+        for most, apart in ((0.5, (8, 25)), (0.4, (2.5, 8)))
+    ]
+    plateau = middle + spread * level * np.maximum(1 + sum(changes), 0.2)
+    blurred = _border(rng, soft, voxel_mm)
     if rng.random() < 0.5:  # brightest in the middle
         deep = np.clip(2 * _smooth(soft, 2.0 / voxel_mm) - 0.8, -0.3, 1)
         plateau += spread * level * rng.uniform(0.2, 0.9) * deep
@@ -95,6 +95,18 @@ def add_lesions(
     elif rng.random() < 0.2:
         image = _darken_centres(rng, image, _smooth(soft, 2.5 / voxel_mm), middle, voxel_mm)
     return np.asarray(image, dtype=np.float32)
+
+
+def _border(rng: Rng, soft: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:
+    """Blur lesions, in most heads some of them, or one side of them, more than others."""
+    sharp, dull = rng.uniform(0.3, 0.7), rng.uniform(0.7, 1.8)
+    blurred = _smooth(soft, sharp / voxel_mm)
+    change = _smooth(soft, dull / voxel_mm) - blurred
+    if rng.random() < 0.3:
+        return np.asarray(blurred + change * rng.choice([0.0, 0.0, 1.0]), np.float32)
+    mixed = space.smooth_field(rng, soft.shape, rng.uniform(8, 25), voxel_mm)
+    share = np.clip(0.5 + mixed, 0, 1) * rng.uniform(0.3, 1.0)
+    return np.asarray(blurred + change * share, np.float32)
 
 
 def _darken_centres(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.atrophy import Sulci
 from bids_flairseg.train.synthesis.space import stretch
 
 Mask = NDArray[np.bool_]
@@ -56,6 +57,11 @@ class Places:
     def landmarks(self) -> Field:
         """See `landmarks`; found once, whatever is drawn in the head."""
         return landmarks(self.labels)
+
+    @cached_property
+    def sulci(self) -> Sulci:
+        """Where sulci may be drawn; found once as well."""
+        return Sulci.of(self.labels)
 
     @classmethod
     def of(cls, labels: NDArray[np.uint16]) -> Places:
