@@ -9,11 +9,20 @@ from scipy import ndimage
 
 from bids_flairseg.preprocess.noise import normalise_noisy
 from bids_flairseg.train.online import heads
-from bids_flairseg.train.online.heads import CORE, HOLE, NUMBERS, PART, SHELL, draw_map, pack_head
+from bids_flairseg.train.online.heads import (
+    CORE,
+    DEPTH_STEP_MM,
+    HOLE,
+    NUMBERS,
+    PART,
+    SHELL,
+    draw_map,
+    pack_head,
+)
+from bids_flairseg.train.synthesis import atrophy, outline
 from bids_flairseg.train.synthesis import contrast as numpy_contrast
 from bids_flairseg.train.synthesis import healthy as numpy_healthy
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis import outline
 from bids_flairseg.train.synthesis.kinds import Lesions
 from bids_flairseg.train.synthesis.places import Places, landmarks
 from bids_flairseg.train.synthesis.space import PoseConfig
@@ -36,7 +45,9 @@ def draws(seed: int) -> Draws:
 def test_a_head_is_packed_without_loss(head: Labels) -> None:
     places = Places.of_head(head)
     packed = pack_head(places.labels, places.to_ventricles)
-    assert (np.array(NUMBERS)[packed.words & 255] == places.labels).all()
+    assert (np.array(NUMBERS)[packed.words & 255] == places.sulci.labels).all()
+    depth = np.maximum(places.sulci.depth, 0)
+    np.testing.assert_allclose(packed.depth * DEPTH_STEP_MM, depth, atol=0.02)
     surface = ((packed.words >> 16) & 255).astype(float) - 128
     assert (surface[places.white] < 0).all()
     assert (surface[places.labels == 511] > 0).mean() > 0.95  # the brainstem leaves the skull
@@ -187,11 +198,30 @@ def test_holes_are_as_dark_as_fluid(head: Labels) -> None:
     image = np.where(np.isin(head, lb.VENTRICLES), 0.2, 1).astype(np.float32)
     hole = np.isin(head, lb.CORTEX).astype(np.float32)
     for numbers in (head, np.minimum(head, 3)):  # with ventricles and without
-        anatomy = contrast.Anatomy(INDEX[numbers], far, far, far)
+        anatomy = contrast.Anatomy(INDEX[numbers], 0 * far, far, far, far)
         filled = np.asarray(lesion._hollow(draws(1), image, hole, anatomy))
         assert (filled[hole == 0] == image[hole == 0]).all()
         assert filled[hole > 0].min() == filled[hole > 0].max()
         assert 0.16 <= filled[hole > 0].max() <= 0.4
+
+
+def test_sulci_are_as_wide_as_in_the_other_synthesis(
+    head: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (space, atrophy):
+        monkeypatch.setattr(module, "THICKNESS_MM", (2.4, 2.5, 2.6))
+    places, where = Places.of(head), np.indices(head.shape).astype(np.float32)
+    packed = pack_head(head, places.to_ventricles)
+    cortex = np.isin(places.sulci.labels, lb.CORTEX)
+    shares = np.empty((2, 6))
+    for seed in range(6):
+        moved = places.sulci.draw(np.random.default_rng(seed), where, 1.0)
+        anatomy = space.move(draws(seed), packed, where, 1.0)
+        fluid, labels = np.asarray(anatomy.fluid), np.array(NUMBERS)[np.asarray(anatomy.labels)]
+        assert not fluid[~cortex].any()
+        assert (np.isin(labels, lb.CORTEX) == (cortex & (fluid <= 0.5))).all()
+        shares[:, seed] = moved.fluid[cortex].mean(), fluid[cortex].mean()
+    assert 0.85 < np.divide(*shares.mean(1)) < 1.15
 
 
 def test_tracts_run_as_in_the_other_synthesis() -> None:
@@ -205,7 +235,7 @@ def test_tracts_run_as_in_the_other_synthesis() -> None:
 
 def test_tracts_and_limbic_cortex_brighten_nothing_else(head: Labels) -> None:
     far = np.zeros(head.shape, np.float32)
-    anatomy = contrast.Anatomy(INDEX[head], far, far, far)
+    anatomy = contrast.Anatomy(INDEX[head], 0 * far, far, far, far)
     places = np.indices(head.shape).astype(np.float32), landmarks(head)
     tissue = np.isin(head, (*lb.WHITE, *lb.BRAINSTEM, *lb.CORTEX, *numpy_healthy.VENTRAL))
     changed = [
@@ -279,7 +309,7 @@ def test_a_lesion_example_is_bright_where_its_target_is(head: Labels) -> None:
         again, _ = make(jax.random.key(seed), found)
         assert (np.asarray(again) == image).all()
         assert np.isfinite(image).all()
-        assert target[image == 0].mean() < 0.01
+        assert target[~ndimage.binary_fill_holes(image != 0)].mean() < 0.01  # crumbs
         if not found.level:
             healthy += 1
             assert not target.any()

@@ -239,7 +239,7 @@ def test_lesions_of_a_whole_head_lie_where_they_were_drawn_in_its_brain(
     drawn[12:30, 20:40, 15:32] = 1
     nothing = np.zeros_like(drawn)
     monkeypatch.setattr(anatomy, "_ILL", 1.0)
-    monkeypatch.setattr(atrophy, "_THICKNESS_MM", (90, 91, 92))  # no sulci
+    monkeypatch.setattr(atrophy, "THICKNESS_MM", (90, 91, 92))  # no sulci
     monkeypatch.setattr(
         anatomy, "draw_lesions", lambda *_: Lesions(drawn, nothing, nothing, "stroke")
     )

@@ -45,7 +45,7 @@ def anatomy_example(key: Array, head: Head, *, shape: Shape = SHAPE) -> tuple[Ar
     aged = jnp.where(draws.chance(0.4), draws.uniform(-0.2, 0.4), 0.0)
     where = space.magnify(where, head.ventricles + draws.uniform(-8, 8, (3,)),
                           draws.uniform(18, 35), aged)  # fmt: skip
-    anatomy = space.move(draws, head.words, where, VOXEL_MM)
+    anatomy = space.move(draws, head, where, VOXEL_MM)
     moved = space.sample(head.classes, where)
     taken = anatomy.among(*lb.CSF) & (moved == lb.CLASSES.index("cortex"))
     moved = jnp.where(taken, _OTHER_CSF, moved)

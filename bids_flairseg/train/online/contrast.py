@@ -15,11 +15,11 @@ from jax import Array
 from bids_flairseg.train.online.draws import Draws, blur
 from bids_flairseg.train.online.heads import NUMBERS
 from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.contrast import CHANGES, DEEP_GREY
 
 _FIRST_OUTSIDE = NUMBERS.index(500)
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
 _SPREAD = 0.65  # standard deviation of the other synthesis' fields, here 1
-_PAIRS = ((10, 49), (11, 50), (26, 58), (28, 60))
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,26 @@ class Anatomy:
     ----------
     labels : jax.Array of int32, shape (X, Y, Z)
         Indices into ``heads.NUMBERS``.
+    fluid : jax.Array of float32, shape (X, Y, Z)
+        Share of sulcus in each voxel.
     to_ventricles, to_surface, to_eyes : jax.Array of float32, shape (X, Y, Z)
         Distances in mm; to the surface of the brain negative inside.
     """
 
     labels: Array
+    fluid: Array
     to_ventricles: Array
     to_surface: Array
     to_eyes: Array
 
     def among(self, *numbers: int) -> Array:
         """Return where the label is one of the numbers; bool."""
-        return _table(numbers)[self.labels] > 0
+        return among(self.labels, *numbers)
+
+
+def among(labels: Array, *numbers: int) -> Array:
+    """Return where the label is one of the numbers; bool."""
+    return _table(numbers)[labels] > 0
 
 
 def _table(numbers: tuple[int, ...], value: float = 1.0) -> Array:
@@ -68,7 +76,7 @@ def tissue_signals(draws: Draws, wide: Array) -> Array:
     grey = jnp.where(wide, draws.uniform(0.9, 1.6), draws.uniform(1.04, 1.42))
     csf = jnp.where(wide, draws.uniform(0.02, 0.7), 0.02 + 0.33 * draws.uniform(0, 1) ** 2)
     putamen = jnp.where(
-        draws.chance(0.3), draws.uniform(0.75, 1.0), 1 + (grey - 1) * draws.uniform(0.0, 1.1)
+        draws.chance(0.3), draws.uniform(0.75, 1.0), 1 + (grey - 1) * draws.uniform(0.4, 1.1)
     )
     groups = [
         (lb.WHITE, jnp.float32(1)),
@@ -79,7 +87,7 @@ def tissue_signals(draws: Draws, wide: Array) -> Array:
         (lb.VENTRICLES, csf),
         (lb.CSF, csf * draws.uniform(0.8, 1.6)),
         (lb.VESSELS, draws.uniform(0.1, 1.2)),
-        *((pair, 1 + (grey - 1) * draws.uniform(0.0, 1.1)) for pair in _PAIRS),
+        *((pair, 1 + (grey - 1) * draws.uniform(least, 1.1)) for pair, least in DEEP_GREY),
         ((13, 52), draws.uniform(0.7, 1.05)),  # iron makes the pallidum dark
         ((12, 51), putamen),  # and, with age, the putamen
         *((pair, grey * draws.uniform(0.95, 1.12)) for pair in ((17, 53), (18, 54))),
@@ -121,20 +129,24 @@ def paint(draws: Draws, anatomy: Anatomy, voxel_mm: float, wide: Array) -> Array
         Signal before acquisition.
     """
     shape = anatomy.labels.shape
-    image = tissue_signals(draws, wide)[anatomy.labels]
-    spread = jnp.where(jnp.arange(len(NUMBERS)) >= _FIRST_OUTSIDE, draws.uniform(0.1, 0.5), 0.0)
-    for numbers, most in (
-        (lb.CORTEX + lb.CEREBELLAR_CORTEX, 0.10),
-        (lb.WHITE + lb.CEREBELLAR_WHITE + lb.BRAINSTEM, 0.06),
-        (lb.CSF + lb.VENTRICLES, 0.6),
-    ):
-        spread = jnp.where(_table(numbers) > 0, draws.uniform(0.0, most), spread)
+    signals = tissue_signals(draws, wide)
+    grey, csf = (signals[NUMBERS.index(group[0])] for group in (lb.CORTEX, lb.CSF))
+    image = jnp.where(
+        anatomy.fluid > 0, grey + anatomy.fluid * (csf - grey), signals[anatomy.labels]
+    )
+    outside = jnp.arange(len(NUMBERS)) >= _FIRST_OUTSIDE
+    slowly = jnp.where(outside, draws.uniform(0.1, 0.5), 0.0)
+    finely = jnp.where(outside, draws.uniform(0.2, 0.7), 0.0)
+    for numbers, most_slowly, most_finely in CHANGES:
+        slowly = jnp.where(_table(numbers) > 0, draws.uniform(0.0, most_slowly), slowly)
+        finely = jnp.where(_table(numbers) > 0, draws.uniform(0.0, most_finely), finely)
     slow = draws.field(shape, draws.uniform(25, 70), voxel_mm)
-    image *= jnp.clip(1 + spread[anatomy.labels] * slow, 0.2, 3.0)
+    fine = draws.field(shape, draws.uniform(5, 15), voxel_mm)
+    image *= jnp.clip(1 + slowly[anatomy.labels] * slow + finely[anatomy.labels] * fine, 0.2, 3.0)
     image = _fill_orbits(draws, image, anatomy, voxel_mm)
     grain = blur(draws.normal(shape), draws.uniform(0.4, 1.0) / voxel_mm)
     grain *= draws.uniform(0.01, 0.09) / (grain.std() + 1e-6)
-    return blur(image * (1 + grain), draws.uniform(0.3, 0.75) / voxel_mm)
+    return blur(image * (1 + grain), draws.uniform(0.3, 0.75) / voxel_mm)  # labels have steps
 
 
 def _fill_orbits(draws: Draws, image: Array, anatomy: Anatomy, voxel_mm: float) -> Array:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.atrophy import Sulci
 from bids_flairseg.train.synthesis.kinds import draw_lesions
 from bids_flairseg.train.synthesis.places import Places, landmarks
 from bids_flairseg.train.synthesis.shapes import LesionShapes
@@ -26,6 +27,8 @@ NUMBERS = (
 
 STEP_MM = 0.125
 """Distances are stored in multiples of this, plus 128."""
+DEPTH_STEP_MM = 0.025
+"""Depths are stored in multiples of this."""
 PART, SHELL, CORE, HOLE = 4095, 4096, 8192, 16384
 """Bits of a lesion map: number of the part, whether this is only the tissue around it, the mass of
 a tumour, and holes, which fluid fills."""
@@ -41,7 +44,9 @@ class Head(NamedTuple):
     ----------
     words : ndarray of uint32, shape (X, Y, Z)
         From the lowest byte: index of the label, then distances to the ventricles, to the
-        surface of the brain (negative inside) and, halved, to the eyes.
+        surface of the brain (negative inside) and, halved, to the eyes. Sulci are filled.
+    depth : ndarray of uint8, shape (X, Y, Z)
+        How deep in the cortex a voxel lies; see ``synthesis.atrophy.Sulci``.
     classes : ndarray of uint8, shape (X, Y, Z)
         Index into ``labels.CLASSES``.
     ventricles, centre : ndarray of float32, shape (3,)
@@ -51,6 +56,7 @@ class Head(NamedTuple):
     """
 
     words: Any
+    depth: Any
     classes: Any
     ventricles: Any
     centre: Any
@@ -79,7 +85,8 @@ def pack_head(labels: NDArray[np.uint16], to_ventricles: NDArray[np.float32]) ->
     surface = _to(envelope) - _to(~envelope)
     eyes = coarse == _EYES
     near_eyes = _to(eyes) if eyes.any() else np.full(coarse.shape, 99.0)
-    words = index[labels]
+    sulci = Sulci.of(labels)
+    words = index[sulci.labels]
     for shift, distance in ((8, to_ventricles), (16, _fine(surface, labels)),
                             (24, _fine(near_eyes / 2, labels))):  # fmt: skip
         stored = np.clip(np.rint(distance / STEP_MM) + 128, 0, 255).astype(np.uint32)
@@ -89,7 +96,8 @@ def pack_head(labels: NDArray[np.uint16], to_ventricles: NDArray[np.float32]) ->
     middle = brain.mean(0)
     return Head(
         words,
-        lb.anatomy_classes(labels, 1.0),
+        np.clip(np.rint(sulci.depth / DEPTH_STEP_MM), 0, 255).astype(np.uint8),
+        lb.anatomy_classes(sulci.labels, 1.0),
         np.asarray(lateral.mean(0) if len(lateral) else middle, np.float32),
         np.asarray((brain.min(0) + brain.max(0)) / 2, np.float32),
         landmarks(labels),

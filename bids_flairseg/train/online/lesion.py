@@ -61,10 +61,10 @@ def lesion_example(
         draws.chance(0.7) & ~jnp.isnan(lesions.mass[0]), draws.uniform(0.1, 0.45), 0.0
     )
     where = space.magnify(where, jnp.nan_to_num(lesions.mass), draws.uniform(14, 32), pushed)
-    anatomy = space.move(draws, head.words, where, VOXEL_MM, young=0.45)
+    anatomy = space.move(draws, head, where, VOXEL_MM)
     moved = space.sample(lesions.codes, where).astype(jnp.int32)
     part = jnp.where((moved & SHELL) > 0, 0, moved & PART)
-    soft = blur((part > 0).astype(jnp.float32), 0.5)
+    soft = blur((part > 0).astype(jnp.float32), 0.5) * (1 - anatomy.fluid)
     core = blur(((moved & CORE) > 0).astype(jnp.float32), 0.5)
 
     painted = contrast.paint(draws, anatomy, VOXEL_MM, draws.chance(0.1))
@@ -109,14 +109,17 @@ def _add_lesions(
     lowest, usual, highest = (jnp.asarray(v, jnp.float32)[kind]
                               for v in (_LOWEST, _USUAL, _HIGHEST))  # fmt: skip
     level = draws.triangular(lowest, usual, highest)
-    patchy = draws.field(shape, draws.uniform(6, 18), VOXEL_MM)
     level *= jnp.exp(0.25 * draws.normal((PART + 1,)))[number]  # no two are equally bright
-    plateau = middle + spread * level * (1 + draws.uniform(0.1, 0.4) * patchy)
+    plateau = middle + spread * level * jnp.maximum(
+        1
+        + draws.uniform(0.1, 0.5) * draws.field(shape, draws.uniform(8, 25), VOXEL_MM)
+        + draws.uniform(0.1, 0.4) * draws.field(shape, draws.uniform(2.5, 8), VOXEL_MM),
+        0.2,
+    )
     brightest = jnp.where(draws.chance(0.5), draws.uniform(0.2, 0.9), 0)  # in the middle
     plateau += spread * level * brightest * jnp.clip(2 * blur(soft, 2.0) - 0.8, -0.3, 1)
     # raters take in the faint border: what they outline begins below half of the contrast
-    edge = jnp.where(draws.chance(0.7), draws.uniform(0.25, 0.7), draws.uniform(0.7, 1.5))
-    blurred = blur(soft, edge)
+    blurred = _border(draws, soft)
     weight = jnp.clip(blurred * draws.uniform(1.1, 1.5) - draws.uniform(0, 0.4), 0, 1)
     wide = blur(soft, 2.5)
     weight = jnp.maximum(weight, jnp.where(draws.chance(0.3), 0.2, 0) * wide)
@@ -129,6 +132,15 @@ def _add_lesions(
     holes *= draws.chance(0.2) & ~core.any()
     image = image + holes * (middle * draws.uniform(0.3, 0.9) - image)
     return _add_core(draws, image, core, middle, spread)
+
+
+def _border(draws: Draws, soft: Array) -> Array:
+    """Blur lesions, in most heads some of them, or one side of them, more than others."""
+    blurred = blur(soft, draws.uniform(0.25, 0.6))
+    mixed = jnp.clip(0.5 + draws.field(soft.shape, draws.uniform(8, 25), VOXEL_MM), 0, 1)
+    same = jnp.where(draws.chance(1 / 3), 1.0, 0.0)
+    share = jnp.where(draws.chance(0.3), same, mixed * draws.uniform(0.3, 1.0))
+    return blurred + share * (blur(soft, draws.uniform(0.6, 1.7)) - blurred)
 
 
 def _add_core(draws: Draws, image: Array, core: Array, middle: Array, spread: Array) -> Array:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
-from bids_flairseg.train.online.contrast import Anatomy
+from bids_flairseg.train.online.contrast import Anatomy, among
 from bids_flairseg.train.online.draws import Draws, Shape
-from bids_flairseg.train.online.heads import NUMBERS, STEP_MM
+from bids_flairseg.train.online.heads import DEPTH_STEP_MM, NUMBERS, STEP_MM, Head
 from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.atrophy import THICKNESS_MM
 from bids_flairseg.train.synthesis.space import PoseConfig
-
-_OLD = 0.25  # how often sulci become wide
 
 
 def coordinates(
@@ -110,30 +109,26 @@ def sample(array: Array, where: Array) -> Array:
     )
 
 
-def move(
-    draws: Draws, words: Array, where: Array, voxel_mm: float, *, young: float = 0.0
-) -> Anatomy:
-    """Move a head; let CSF take the outermost cortex of some, in some places, or cortex CSF.
+def move(draws: Draws, head: Head, where: Array, voxel_mm: float) -> Anatomy:
+    """Move a head and draw its sulci: narrow in the young, wide in the old.
 
     Parameters
     ----------
     draws : Draws
         Source of randomness.
-    words : jax.Array of uint32, shape (A, B, C)
-        See ``heads.Head``.
+    head : Head
+        The head.
     where : jax.Array of float32, shape (3, X, Y, Z)
         Where each voxel lies in it.
     voxel_mm : float
         Edge of a voxel.
-    young : float
-        How often sulci become narrow.
 
     Returns
     -------
     anatomy : Anatomy
         On the grid of the coordinates; what lies outside the label map is far from all.
     """
-    moved = sample(words, where)
+    moved = sample(head.words, where)
     moved = jnp.where(moved == 0, jnp.uint32(0xFFFFFF00), moved)
 
     def distance(shift: int) -> Array:
@@ -141,14 +136,14 @@ def move(
         return (stored.astype(jnp.float32) - 128) * STEP_MM
 
     labels = (moved & jnp.uint32(255)).astype(jnp.int32)
-    anatomy = Anatomy(labels, distance(8), distance(16), distance(24) * 2)
-    fluid, cortex = anatomy.among(*lb.CSF), anatomy.among(*lb.CORTEX)
-    field, kind = draws.field(labels.shape, 40.0, voxel_mm), draws.uniform(0, 1)
-    taken = dilate(fluid) & cortex & (kind < _OLD) & (field > draws.uniform(-1, 1))
-    narrow = dilate(cortex) & fluid & (kind > 1 - young) & (field > draws.uniform(-1, 0.5))
-    labels = jnp.where(taken, NUMBERS.index(lb.CSF[0]), labels)
-    labels = jnp.where(narrow, NUMBERS.index(lb.CORTEX[0]), labels)
-    return Anatomy(labels, anatomy.to_ventricles, anatomy.to_surface, anatomy.to_eyes)
+    thickness = draws.triangular(*map(jnp.float32, THICKNESS_MM)) + draws.uniform(
+        0, 0.5
+    ) * draws.field(labels.shape, 35.0, voxel_mm)
+    beyond = sample(head.depth, where).astype(jnp.float32) * DEPTH_STEP_MM - thickness
+    share = jnp.clip(beyond / jnp.maximum(voxel_mm, draws.uniform(0.7, 1.3)) + 0.5, 0, 1)
+    fluid = jnp.where(among(labels, *lb.CORTEX), share, 0.0)
+    labels = jnp.where(fluid > 0.5, NUMBERS.index(lb.CSF[0]), labels)
+    return Anatomy(labels, fluid, distance(8), distance(16), distance(24) * 2)
 
 
 def dilate(mask: Array, times: int = 1) -> Array:

@@ -190,7 +190,11 @@ def _supply(
 def _stack(heads: Sequence[Head]) -> Head:
     x, y, z = (max(edges) for edges in zip(*(head.words.shape for head in heads), strict=True))
     same = [
-        head._replace(words=pad(head.words, (x, y, z)), classes=pad(head.classes, (x, y, z)))
+        head._replace(
+            words=pad(head.words, (x, y, z)),
+            depth=pad(head.depth, (x, y, z)),
+            classes=pad(head.classes, (x, y, z)),
+        )
         for head in heads
     ]
     return Head(*(jnp.asarray(np.stack(group)) for group in zip(*same, strict=True)))

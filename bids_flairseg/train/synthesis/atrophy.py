@@ -14,7 +14,7 @@ from bids_flairseg.train.synthesis.space import Rng, magnify, sample, sample_lab
 _LATERAL = lb.table({(4, 43): 1})
 _CORTEX = lb.table({lb.CORTEX: 1})
 _BELOW = lb.table({lb.WHITE + lb.DEEP_GREY: 1})
-_THICKNESS_MM = (1.7, 2.8, 4.0)  # of the cortex: least, most often, most
+THICKNESS_MM = (1.7, 2.8, 4.0)  # of the cortex: least, most often, most
 _DEEPEST_MM = 6.0
 
 
@@ -139,7 +139,7 @@ class Sulci:
         labels = sample_labels(self.labels, where)
         cortex = _CORTEX[labels] > 0
         uneven = rng.uniform(0, 0.5) * smooth_field(rng, labels.shape, 35, voxel_mm)
-        thickness = rng.triangular(*_THICKNESS_MM) + uneven
+        thickness = rng.triangular(*THICKNESS_MM) + uneven
         beyond = (sample(self.depth, where) - thickness) / max(voxel_mm, rng.uniform(0.7, 1.3))
         fluid = np.where(cortex, np.clip(beyond + 0.5, 0, 1), 0).astype(np.float32)
         aged = np.where(fluid > 0.5, np.uint16(lb.CSF[0]), labels)

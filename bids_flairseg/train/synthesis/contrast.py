@@ -17,10 +17,10 @@ from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field, stretc
 
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
 #: Pairs of nuclei, and the least share of the contrast of cortex with white matter that they have.
-_DEEP_GREY = (((10, 49), 0.1), ((11, 50), 0.4), ((12, 51), 0.4), ((26, 58), 0.4), ((28, 60), 0.0))
+DEEP_GREY = (((10, 49), 0.1), ((11, 50), 0.4), ((12, 51), 0.4), ((26, 58), 0.4), ((28, 60), 0.0))
 #: Groups of tissues, and by how much they change at most: slowly, each in its own way, and over
 #: 5 to 15 mm, by nuclei, tracts and what flows.
-_CHANGES = (
+CHANGES = (
     (lb.CORTEX + lb.CEREBELLAR_CORTEX, 0.10, 0.06),
     (lb.WHITE + lb.CEREBELLAR_WHITE, 0.06, 0.06),
     (lb.BRAINSTEM, 0.06, 0.08),
@@ -56,7 +56,7 @@ def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
     _set(signals, lb.VENTRICLES, csf)
     _set(signals, lb.CSF, csf * rng.uniform(0.8, 1.6))
     _set(signals, lb.VESSELS, rng.uniform(0.1, 1.2))
-    for pair, least in _DEEP_GREY:
+    for pair, least in DEEP_GREY:
         _set(signals, pair, white + (grey - white) * rng.uniform(least, 1.1))
     _set(signals, (13, 52), white * rng.uniform(0.7, 1.05))  # iron makes the pallidum dark
     if rng.random() < 0.3:  # and, with age, the putamen
@@ -121,7 +121,7 @@ def _vary(
     slowly, finely = np.zeros((2, 1024), np.float32)
     slowly[lb.OUTSIDE_FROM :] = rng.uniform(0.1, 0.5)
     finely[lb.OUTSIDE_FROM :] = rng.uniform(0.2, 0.7)
-    for numbers, most_slowly, most_finely in _CHANGES:
+    for numbers, most_slowly, most_finely in CHANGES:
         slowly[list(numbers)] = rng.uniform(0, most_slowly)
         finely[list(numbers)] = rng.uniform(0, most_finely)
     image *= np.clip(1 + slowly[labels] * slow + finely[labels] * fine, 0.2, 3.0)

@@ -84,11 +84,9 @@ def stretch(coarse: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
     field : ndarray of float32, shape (X, Y, Z)
         Interpolated values.
     """
-    field = coarse
-    for axis, size in enumerate(shape):
-        weights = _linear_weights(field.shape[axis], size)
-        field = np.moveaxis(np.tensordot(weights, field, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(field, dtype=np.float32)
+    x, y, z = (_linear_weights(old, new) for old, new in zip(coarse.shape, shape, strict=True))
+    field = (x @ coarse.reshape(len(coarse), -1)).reshape(-1, *coarse.shape[1:])
+    return np.asarray(np.matmul(y, field) @ z.T, np.float32)
 
 
 def _linear_weights(old: int, new: int) -> NDArray[np.float32]:
