@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from types import FrameType
@@ -46,7 +46,8 @@ def starting_processes() -> Iterator[None]:
 
     A process whose parent is interrupted before it has got its work, or that gets Ctrl-C
     before it is ready for it, would end with a traceback. The processes begin with SIGINT and
-    SIGTERM blocked. Outside the main thread, which alone is interrupted, only that is done.
+    SIGTERM blocked; they call `ignore` or `obey`. Only the main thread is ever interrupted: in
+    any other one the handlers stay.
     """
     resource_tracker.ensure_running()  # it would unblock the signals when it starts
     received: list[int] = []
@@ -59,13 +60,24 @@ def starting_processes() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in held.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
         for first in received[:1]:
             signal.raise_signal(first)
 
 
-def ignore() -> None:
-    """Leave it to the parent what ends; for a process that it has just started."""
+def ignore(numbers: Sequence[signal.Signals] = _SIGNALS) -> None:
+    """Leave it to the parent what ends; for a process that it has just started.
+
+    Parameters
+    ----------
+    numbers : sequence of Signals
+        What is ignored; any other signal that ends a process does so at once.
+    """
     for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_IGN if number in numbers else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def obey() -> None:
+    """End at once, and silently, at a signal; for a process whose work is done anew."""
+    ignore(())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from bids_flairseg.signals import Interrupted, interruptible, starting_processes
+from bids_flairseg.signals import Interrupted, interruptible, obey, starting_processes
 
 EACH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -42,3 +46,15 @@ def test_handlers_are_as_before_where_no_signal_came() -> None:
     with starting_processes():
         pass
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_pool_ends_when_one_of_its_workers_dies() -> None:
+    context, begun = multiprocessing.get_context("spawn"), time.monotonic()
+    with ProcessPoolExecutor(2, mp_context=context, initializer=obey) as pool:
+        with starting_processes():
+            list(pool.map(time.sleep, [0.5, 0.5]))  # both are there, and known
+        waiting, dying = pool.submit(time.sleep, 60), pool.submit(os._exit, 3)
+        for future in (waiting, dying):
+            with pytest.raises(BrokenProcessPool):
+                future.result()
+    assert time.monotonic() - begun < 30

@@ -16,7 +16,7 @@ from bids_flairseg.errors import FlairsegError, InputError
 from bids_flairseg.group.lesions import LesionColumns
 from bids_flairseg.group.pairs import PairNumbers, compare_files
 from bids_flairseg.preprocess.mask import GridError
-from bids_flairseg.signals import starting_processes
+from bids_flairseg.signals import obey, starting_processes
 from bids_flairseg.storage import as_output_error
 
 LOGGER = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ def _run(jobs: Sequence[Job], nprocs: int) -> Iterator[Outcome]:
         yield from map(run_job, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=obey) as pool:
         try:
             with starting_processes():
                 outcomes = pool.map(run_job, jobs, chunksize=2)

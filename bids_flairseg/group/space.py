@@ -27,7 +27,7 @@ from bids_flairseg.preprocess.mask import open_mask
 from bids_flairseg.preprocess.template import SPACE, load_template, match_template, to_template
 from bids_flairseg.reports.atlas import Atlas, atlas_chart
 from bids_flairseg.reports.charts import Chart
-from bids_flairseg.signals import starting_processes
+from bids_flairseg.signals import obey, starting_processes
 from bids_flairseg.storage import as_output_error
 
 LOGGER = logging.getLogger(__name__)
@@ -173,7 +173,8 @@ def _compute(
 
 
 def _one_thread() -> None:
-    """Keep a worker's registration to one thread: the same result on every machine."""
+    """Prepare a worker: its registrations take one thread, for the same result on every machine."""
+    obey()
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 

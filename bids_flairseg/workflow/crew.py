@@ -6,9 +6,10 @@ import faulthandler
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -132,7 +133,9 @@ class Crew:
         self._running = [None] * len(self._running)
 
 
-def start_worker(log_file: str, level: int) -> None:
+def start_worker(
+    log_file: str, level: int, ignored: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
+) -> None:
     """Prepare a fresh worker process: its output, its logging, its end.
 
     Parameters
@@ -141,8 +144,10 @@ def start_worker(log_file: str, level: int) -> None:
         File to which all that it prints is appended.
     level : int
         Lowest level that it logs.
+    ignored : sequence of Signals
+        See ``signals.ignore``.
     """
-    signals.ignore()  # Ctrl-C and a cluster's time limit reach all processes
+    signals.ignore(ignored)  # Ctrl-C and a cluster's time limit reach all processes
     threading.Thread(target=_follow_parent, daemon=True).start()
     _redirect_output(log_file)
     logging.basicConfig(

@@ -131,11 +131,11 @@ def run_task(task: Task, log_file: Path, console: Console | None = None) -> dict
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_train, args=(task, str(log_file), theirs), name="training")
-    with starting_processes():
-        process.start()
-    theirs.close()
     with _Display(task.name, console) as display:
         try:
+            with starting_processes():
+                process.start()
+            theirs.close()
             return _listen(ours, display)
         except EOFError:
             process.join(5)
@@ -146,9 +146,10 @@ def run_task(task: Task, log_file: Path, console: Console | None = None) -> dict
             _end(process)
             raise
         finally:
-            process.join(5)
-            if process.is_alive():
-                process.kill()
+            if process.pid is not None:
+                process.join(5)
+                if process.is_alive():
+                    process.kill()
 
 
 def _listen(connection: Connection, display: _Display) -> dict[str, Any]:
@@ -239,9 +240,10 @@ class _Display:
 
 def _train(task: Task, log_file: str, connection: Connection) -> None:
     """Train; the main function of the process."""
-    start_worker(log_file, logging.INFO)
-    os.setsid()  # Ctrl-C reaches the parent alone, which passes it on once
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing to lose until training has begun
+    # Ctrl-C reaches the parent alone, which passes it on once, as SIGTERM; until training has
+    # begun there is nothing to lose
+    start_worker(log_file, logging.INFO, ignored=(signal.SIGINT,))
+    os.setsid()
     try:
         connection.send(("done", _fit(task, _reporter(connection))))
     except FlairsegError as error:

@@ -309,7 +309,8 @@ def test_a_lesion_example_is_bright_where_its_target_is(head: Labels) -> None:
         again, _ = make(jax.random.key(seed), found)
         assert (np.asarray(again) == image).all()
         assert np.isfinite(image).all()
-        assert target[~ndimage.binary_fill_holes(image != 0)].mean() < 0.01  # crumbs
+        # a voxel at the border may have the median, which is zero
+        assert np.count_nonzero(target[~ndimage.binary_fill_holes(image != 0)]) < 5
         if not found.level:
             healthy += 1
             assert not target.any()

@@ -191,6 +191,20 @@ def test_a_voxel_between_two_tissues_has_part_of_both() -> None:
     np.testing.assert_allclose(image[2:5, 4, 4], [1, 0.75, 0])
 
 
+@pytest.mark.parametrize("offset", [0.0, 0.3, 0.5])
+def test_no_cortex_is_left_around_a_sulcus(
+    head: Labels, offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atrophy, "THICKNESS_MM", (0.4, 0.5, 0.6))
+    sulci, where = Sulci.of(head), np.indices(head.shape).astype(np.float32) + np.float32(offset)
+    signals = np.zeros(1024, np.float32)
+    signals[list(lb.CORTEX)] = 1
+    moved = sulci.draw(np.random.default_rng(0), where, 1.0)
+    deep = space.sample(sulci.depth, where) > 3
+    assert np.isin(sulci.labels, lb.CORTEX)[deep].any()
+    assert np.abs(moved.paint(signals)[deep]).max() < 1e-5
+
+
 def test_holes_are_dark_and_no_lesion(head: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     mask, hole = np.zeros((2, *head.shape), np.float32)
     mask[38:50, 30:42, 26:38], hole[40:48, 32:40, 28:36] = 1, 1

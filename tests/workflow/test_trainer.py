@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,9 +18,11 @@ from typing import Any
 import pytest
 
 from bids_flairseg.errors import OutputError
+from bids_flairseg.signals import Interrupted, starting_processes
 from bids_flairseg.train.job import TrainingJob
 from bids_flairseg.train.store import write_case
 from bids_flairseg.workflow import trainer
+from bids_flairseg.workflow.crew import start_worker
 from bids_flairseg.workflow.trainer import Task, TrainingError
 from tests.train.blobs import TINY_CONFIG, TINY_RECIPE, ball_case
 
@@ -82,6 +86,30 @@ def test_a_training_that_the_system_kills_is_told_with_what_to_do(
     assert not multiprocessing.active_children()
 
 
+def wait(task: Task, log_file: str, connection: Connection) -> None:
+    """Stand for a training that has a minute to go."""
+    start_worker(log_file, logging.INFO, ignored=(signal.SIGINT,))
+    time.sleep(60)
+
+
+def test_a_signal_while_the_training_starts_ends_it(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def interrupted() -> Iterator[None]:
+        with starting_processes():
+            yield
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(trainer, "_train", wait)
+    monkeypatch.setattr(trainer, "starting_processes", interrupted)
+    begun = time.monotonic()
+    with pytest.raises(Interrupted):
+        trainer.run_task(task, task.folder.parent / "training.log")
+    assert not multiprocessing.active_children()
+    assert time.monotonic() - begun < 30
+
+
 @pytest.mark.slow
 def test_a_killed_training_goes_on_where_it_was(task: Task, tmp_path: Path) -> None:
     long = replace(task, recipe=replace(TINY_RECIPE, epochs=60, schedule="constant"))
@@ -113,8 +141,8 @@ def test_a_disk_that_fails_is_told_with_the_file_and_what_to_do(
         raise OSError(5, "Input/output error", path) if path else OSError("no such device")
 
     monkeypatch.setattr(trainer, "_fit", fail)
-    for name in ("start_worker", "os.setsid", "signal.signal"):
-        monkeypatch.setattr(f"bids_flairseg.workflow.trainer.{name}", lambda *_: None)
+    for name in ("start_worker", "os.setsid"):
+        monkeypatch.setattr(f"bids_flairseg.workflow.trainer.{name}", lambda *_, **__: None)
     ours, theirs = multiprocessing.Pipe(duplex=False)
     trainer._train(task, "training.log", theirs)
     kind, (text, code) = ours.recv()

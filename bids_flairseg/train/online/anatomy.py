@@ -47,8 +47,11 @@ def anatomy_example(key: Array, head: Head, *, shape: Shape = SHAPE) -> tuple[Ar
                           draws.uniform(18, 35), aged)  # fmt: skip
     anatomy = space.move(draws, head, where, VOXEL_MM)
     moved = space.sample(head.classes, where)
-    taken = anatomy.among(*lb.CSF) & (moved == lb.CLASSES.index("cortex"))
+    fluid = anatomy.among(*lb.CSF)
+    taken = fluid & (moved == lb.CLASSES.index("cortex"))
     moved = jnp.where(taken, _OTHER_CSF, moved)
+    # where sulci are filled, the envelope of the brain is a little too large
+    moved = jnp.where(fluid & (moved == _OTHER_CSF) & (anatomy.to_surface > 0), 0, moved)
 
     image = contrast.paint(draws, anatomy, VOXEL_MM, draws.chance(0.2))
     image = _add_extras(draws, image, anatomy)

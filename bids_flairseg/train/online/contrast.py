@@ -19,7 +19,8 @@ from bids_flairseg.train.synthesis.contrast import CHANGES, DEEP_GREY
 
 _FIRST_OUTSIDE = NUMBERS.index(500)
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
-_SPREAD = 0.65  # standard deviation of the other synthesis' fields, here 1
+#: Standard deviation of the other synthesis' fields, here 1.
+SPREAD = 0.65
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def paint(draws: Draws, anatomy: Anatomy, voxel_mm: float, wide: Array) -> Array
         slowly = jnp.where(_table(numbers) > 0, draws.uniform(0.0, most_slowly), slowly)
         finely = jnp.where(_table(numbers) > 0, draws.uniform(0.0, most_finely), finely)
     slow = draws.field(shape, draws.uniform(25, 70), voxel_mm)
-    fine = draws.field(shape, draws.uniform(5, 15), voxel_mm)
+    fine = SPREAD * draws.field(shape, draws.uniform(5, 15), voxel_mm)
     image *= jnp.clip(1 + slowly[anatomy.labels] * slow + finely[anatomy.labels] * fine, 0.2, 3.0)
     image = _fill_orbits(draws, image, anatomy, voxel_mm)
     grain = blur(draws.normal(shape), draws.uniform(0.4, 1.0) / voxel_mm)
@@ -204,4 +205,4 @@ def tubes(draws: Draws, shape: tuple[int, int, int], apart_mm: Array, radius_mm:
         1 along the lines where two random fields are zero, falling to 0 at the radius.
     """
     squares = sum(draws.field(shape, apart_mm, voxel_mm) ** 2 for _ in range(2))
-    return jnp.clip(1.5 - _SPREAD * jnp.sqrt(squares) * (apart_mm / radius_mm), 0, 1)
+    return jnp.clip(1.5 - SPREAD * jnp.sqrt(squares) * (apart_mm / radius_mm), 0, 1)

@@ -12,7 +12,7 @@ SHARP = 0.05
 """Standard deviation in voxels by which smoothing leaves an image as it is."""
 
 # Knots along each axis: as many as the finest field over the longest edge needs.
-_KNOTS = 48
+_KNOTS = 72
 
 
 class Draws:

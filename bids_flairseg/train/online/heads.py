@@ -48,7 +48,7 @@ class Head(NamedTuple):
     depth : ndarray of uint8, shape (X, Y, Z)
         How deep in the cortex a voxel lies; see ``synthesis.atrophy.Sulci``.
     classes : ndarray of uint8, shape (X, Y, Z)
-        Index into ``labels.CLASSES``.
+        Index into ``labels.CLASSES``, of the head with its sulci filled.
     ventricles, centre : ndarray of float32, shape (3,)
         Voxel in the middle of the lateral ventricles, and of the brain.
     landmarks : ndarray of float32, shape (10, 3)

@@ -13,7 +13,7 @@ from jax import Array
 from bids_flairseg.preprocess.noise import NOISE_HIGH, NOISE_LOW, SIGMA
 from bids_flairseg.preprocess.normalise import HIGH, LOW
 from bids_flairseg.train.online import acquisition, contrast, healthy, space
-from bids_flairseg.train.online.contrast import Anatomy
+from bids_flairseg.train.online.contrast import SPREAD, Anatomy
 from bids_flairseg.train.online.draws import SHARP, Draws, Shape, at_share, blur, quantiles, rank
 from bids_flairseg.train.online.heads import CORE, HOLE, PART, SHELL, Head, LesionMap
 from bids_flairseg.train.synthesis import labels as lb
@@ -64,8 +64,9 @@ def lesion_example(
     anatomy = space.move(draws, head, where, VOXEL_MM)
     moved = space.sample(lesions.codes, where).astype(jnp.int32)
     part = jnp.where((moved & SHELL) > 0, 0, moved & PART)
-    soft = blur((part > 0).astype(jnp.float32), 0.5) * (1 - anatomy.fluid)
     core = blur(((moved & CORE) > 0).astype(jnp.float32), 0.5)
+    soft = blur((part > 0).astype(jnp.float32), 0.5) * (1 - anatomy.fluid)
+    soft = jnp.maximum(soft, core)  # a mass fills the sulci
 
     painted = contrast.paint(draws, anatomy, VOXEL_MM, draws.chance(0.1))
     painted = healthy.add_normal_brightness(draws, painted, anatomy, VOXEL_MM)
@@ -112,8 +113,8 @@ def _add_lesions(
     level *= jnp.exp(0.25 * draws.normal((PART + 1,)))[number]  # no two are equally bright
     plateau = middle + spread * level * jnp.maximum(
         1
-        + draws.uniform(0.1, 0.5) * draws.field(shape, draws.uniform(8, 25), VOXEL_MM)
-        + draws.uniform(0.1, 0.4) * draws.field(shape, draws.uniform(2.5, 8), VOXEL_MM),
+        + draws.uniform(0.1, 0.5) * SPREAD * draws.field(shape, draws.uniform(8, 25), VOXEL_MM)
+        + draws.uniform(0.1, 0.4) * SPREAD * draws.field(shape, draws.uniform(2.5, 8), VOXEL_MM),
         0.2,
     )
     brightest = jnp.where(draws.chance(0.5), draws.uniform(0.2, 0.9), 0)  # in the middle
@@ -137,7 +138,8 @@ def _add_lesions(
 def _border(draws: Draws, soft: Array) -> Array:
     """Blur lesions, in most heads some of them, or one side of them, more than others."""
     blurred = blur(soft, draws.uniform(0.25, 0.6))
-    mixed = jnp.clip(0.5 + draws.field(soft.shape, draws.uniform(8, 25), VOXEL_MM), 0, 1)
+    field = SPREAD * draws.field(soft.shape, draws.uniform(8, 25), VOXEL_MM)
+    mixed = jnp.clip(0.5 + field, 0, 1)
     same = jnp.where(draws.chance(1 / 3), 1.0, 0.0)
     share = jnp.where(draws.chance(0.3), same, mixed * draws.uniform(0.3, 1.0))
     return blurred + share * (blur(soft, draws.uniform(0.6, 1.7)) - blurred)

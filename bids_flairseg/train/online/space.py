@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
-from bids_flairseg.train.online.contrast import Anatomy, among
+from bids_flairseg.train.online.contrast import SPREAD, Anatomy, among
 from bids_flairseg.train.online.draws import Draws, Shape
 from bids_flairseg.train.online.heads import DEPTH_STEP_MM, NUMBERS, STEP_MM, Head
 from bids_flairseg.train.synthesis import labels as lb
@@ -138,7 +138,7 @@ def move(draws: Draws, head: Head, where: Array, voxel_mm: float) -> Anatomy:
     labels = (moved & jnp.uint32(255)).astype(jnp.int32)
     thickness = draws.triangular(*map(jnp.float32, THICKNESS_MM)) + draws.uniform(
         0, 0.5
-    ) * draws.field(labels.shape, 35.0, voxel_mm)
+    ) * SPREAD * draws.field(labels.shape, 35.0, voxel_mm)
     beyond = sample(head.depth, where).astype(jnp.float32) * DEPTH_STEP_MM - thickness
     share = jnp.clip(beyond / jnp.maximum(voxel_mm, draws.uniform(0.7, 1.3)) + 0.5, 0, 1)
     fluid = jnp.where(among(labels, *lb.CORTEX), share, 0.0)
@@ -146,7 +146,7 @@ def move(draws: Draws, head: Head, where: Array, voxel_mm: float) -> Anatomy:
     return Anatomy(labels, fluid, distance(8), distance(16), distance(24) * 2)
 
 
-def dilate(mask: Array, times: int = 1) -> Array:
+def dilate(mask: Array, times: int) -> Array:
     """Dilate a mask by its six neighbours.
 
     Parameters

@@ -67,7 +67,7 @@ def anatomy_example(
     if places and lesions and lesions.mask.any():
         where -= np.reshape(places.offset, (3, 1, 1, 1)).astype(np.float32)
         soft, core, hole = (space.sample(each, where) for each in lesions.maps)
-        parts = (soft * (1 - head.fluid), core, classes > 0)
+        parts = (np.maximum(soft * (1 - head.fluid), core), core, classes > 0)
         image = add_lesions(rng, image, parts, kind=lesions.kind, voxel_mm=VOXEL_MM)
         image = hollow(rng, image, hole, moved)
     else:

@@ -11,10 +11,11 @@ from scipy import ndimage
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.space import Rng, magnify, sample, sample_labels, smooth_field
 
+#: Thickness of the cortex: least, most often, most.
+THICKNESS_MM = (1.7, 2.8, 4.0)
 _LATERAL = lb.table({(4, 43): 1})
 _CORTEX = lb.table({lb.CORTEX: 1})
 _BELOW = lb.table({lb.WHITE + lb.DEEP_GREY: 1})
-THICKNESS_MM = (1.7, 2.8, 4.0)  # of the cortex: least, most often, most
 _DEEPEST_MM = 6.0
 
 
@@ -50,7 +51,7 @@ class Moved:
     labels : ndarray of uint16, shape (X, Y, Z)
         Label of each voxel of the new grid.
     fluid : ndarray of float32, shape (X, Y, Z)
-        Share of sulcus in each voxel that is cortex in the old map; 0 in all others.
+        Share of each voxel that is cortex in the old map and sulcus now.
     where : ndarray of float32, shape (3, X, Y, Z)
         Where each voxel lies in the old map.
     old : ndarray of uint16, shape (A, B, C)
@@ -76,21 +77,21 @@ class Moved:
             Interpolated linearly; 0 outside the old map.
         """
         image = ndimage.map_coordinates(signals[self.old], self.where, order=1, mode="constant")
-        image += self.fluid * (signals[lb.CSF[0]] - image)
+        image += self.fluid * (signals[lb.CSF[0]] - signals[lb.CORTEX[0]])
         return np.asarray(image, np.float32)
 
 
 @dataclass(frozen=True)
 class Sulci:
-    """A label map without sulci, and how deep in the cortex each voxel would lie.
+    """A label map without sulci, and how far outside of the white matter each voxel lies.
 
-    In label maps sulci are chains of single voxels, where banks touch even missing. By the
+    In label maps, sulci are chains of single voxels, and missing where banks touch. By that
     depth they can be drawn anew: a line where both banks meet, as wide as age makes it.
 
     Parameters
     ----------
     labels : ndarray of uint16, shape (X, Y, Z)
-        Label map, cortex where there is CSF next to it.
+        Label map in which CSF near the cortex counts as cortex.
     depth : ndarray of float32, shape (X, Y, Z)
         Distance to white matter and deep grey matter in mm, 1 mm voxels.
     """
@@ -137,10 +138,11 @@ class Sulci:
             CSF where a voxel is mostly sulcus.
         """
         labels = sample_labels(self.labels, where)
-        cortex = _CORTEX[labels] > 0
         uneven = rng.uniform(0, 0.5) * smooth_field(rng, labels.shape, 35, voxel_mm)
         thickness = rng.triangular(*THICKNESS_MM) + uneven
         beyond = (sample(self.depth, where) - thickness) / max(voxel_mm, rng.uniform(0.7, 1.3))
-        fluid = np.where(cortex, np.clip(beyond + 0.5, 0, 1), 0).astype(np.float32)
-        aged = np.where(fluid > 0.5, np.uint16(lb.CSF[0]), labels)
-        return Moved(aged, fluid, where, self.labels)
+        sulcus = np.clip(beyond + 0.5, 0, 1).astype(np.float32)
+        cortex = sample((_CORTEX[self.labels] > 0).astype(np.float32), where)
+        drawn = (_CORTEX[labels] > 0) & (sulcus > 0.5)
+        aged = np.where(drawn, np.uint16(lb.CSF[0]), labels)
+        return Moved(aged, cortex * sulcus, where, self.labels)

@@ -18,8 +18,7 @@ from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field, stretc
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
 #: Pairs of nuclei, and the least share of the contrast of cortex with white matter that they have.
 DEEP_GREY = (((10, 49), 0.1), ((11, 50), 0.4), ((12, 51), 0.4), ((26, 58), 0.4), ((28, 60), 0.0))
-#: Groups of tissues, and by how much they change at most: slowly, each in its own way, and over
-#: 5 to 15 mm, by nuclei, tracts and what flows.
+#: Groups of tissues; by how much each changes at most over centimetres, and over 5 to 15 mm.
 CHANGES = (
     (lb.CORTEX + lb.CEREBELLAR_CORTEX, 0.10, 0.06),
     (lb.WHITE + lb.CEREBELLAR_WHITE, 0.06, 0.06),
@@ -94,7 +93,7 @@ def paint(rng: Rng, head: Moved, voxel_mm: float, *, wide: bool) -> NDArray[np.f
     rng : numpy.random.Generator
         Source of randomness.
     head : Moved
-        Label map.
+        The head in its new pose.
     voxel_mm : float
         Edge of a voxel.
     wide : bool

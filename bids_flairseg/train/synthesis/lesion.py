@@ -64,7 +64,7 @@ def lesion_example(
     moved = head.labels
     soft = space.sample(lesions.mask, where) if lesions.mask.any() else np.zeros(shape, np.float32)
     core = space.sample(lesions.core, where) if lesions.core.any() else np.zeros(shape, np.float32)
-    soft *= 1 - head.fluid
+    soft = np.maximum(soft * (1 - head.fluid), core)  # a mass fills the sulci
     image = contrast.paint(rng, head, VOXEL_MM, wide=rng.random() < 0.1)
     to_surface = _to_surface(moved)
     to_ventricles = space.sample(np.minimum(places.to_ventricles, 30), where)
