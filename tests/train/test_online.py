@@ -293,6 +293,8 @@ def test_only_what_a_rater_can_see_is_outlined() -> None:
         number[x - 3 : x + 9, y - 3 : y + 9, 3:13] = part
         lesions[x : x + 6, y : y + 6, 6:10] = True
         image[x : x + 6, y : y + 6, 6:10] += gain
+    crumb = np.s_[30:33, 10, 15]
+    number[crumb], lesions[crumb], image[crumb] = 3, True, 4
     found = np.asarray(lesion._visible(image, lesions, number))
     assert (found == (lesions & (number == 1))).all()
 

@@ -128,7 +128,10 @@ def test_only_what_a_rater_can_see_is_outlined() -> None:
     image[faint] += 0.4
     image[hollow] += 3
     image[24:32, 12:20, 6:14] = -3
-    assert np.array_equal(visible(image, bright | faint | hollow), bright | hollow)
+    crumb = np.zeros(image.shape, bool)
+    crumb[14:17, 4, 15] = True
+    image[crumb] += 4
+    assert np.array_equal(visible(image, bright | faint | hollow | crumb), bright | hollow)
 
 
 def test_an_outline_follows_what_the_image_shows() -> None:

@@ -17,6 +17,7 @@ from bids_flairseg.train.online.contrast import SPREAD, Anatomy
 from bids_flairseg.train.online.draws import SHARP, Draws, Shape, at_share, blur, quantiles, rank
 from bids_flairseg.train.online.heads import CORE, HOLE, PART, SHELL, Head, LesionMap
 from bids_flairseg.train.synthesis import labels as lb
+from bids_flairseg.train.synthesis.outline import LEAST_VOXELS
 from bids_flairseg.train.synthesis.space import PoseConfig
 
 VOXEL_MM = 1.0
@@ -246,9 +247,9 @@ def _visible(image: Array, outlined: Array, number: Array) -> Array:
         mean = total / jnp.maximum(count, 1)
         return count, mean, jnp.sqrt(jnp.maximum(squares / jnp.maximum(count, 1) - mean**2, 0))
 
-    _, inner, spread = moments(outlined & (number > 0))
+    size, inner, spread = moments(outlined & (number > 0))
     count, outer, noise = moments(around)
     level = jnp.where(count > 0, outer, 0.0)
     clear = inner - level >= jnp.maximum(_VISIBLE, _ABOVE_NOISE * noise)
     seen = clear | (inner + 1.28 * spread - level >= _BRIGHT)
-    return outlined & (seen & (parts > 0))[number]
+    return outlined & (seen & (parts > 0) & (size >= LEAST_VOXELS))[number]

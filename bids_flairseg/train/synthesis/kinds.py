@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bids_flairseg.train.synthesis import shapes as sh
 from bids_flairseg.train.synthesis import space, territories
+from bids_flairseg.train.synthesis.outline import LEAST_VOXELS
 from bids_flairseg.train.synthesis.places import Places
 from bids_flairseg.train.synthesis.shapes import LesionShapes
 from bids_flairseg.train.synthesis.space import Rng
@@ -18,7 +19,6 @@ KINDS = ("none", "real", "demyelination", "small vessel", "tumour", "stroke")
 _SHARES = (0.25, 0.24, 0.14, 0.11, 0.15, 0.11)
 _TAKEN_OUT = 0.15  # share of the tumours
 _LACUNES = {"small vessel": 0.4, "stroke": 0.25}  # how often there are some, else one in ten
-_LEAST_VOXELS = 4  # fewer are nothing that a rater would outline
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def draw_lesions(
         hole = hole | lacunes
         mask = mask | rims if kind != "none" else mask
     mask = mask & ~hole
-    mask = cc3d.dust(mask, threshold=_LEAST_VOXELS, connectivity=26) > 0
+    mask = cc3d.dust(mask, threshold=LEAST_VOXELS, connectivity=26) > 0
     return Lesions(mask.astype(np.float32), core.astype(np.float32), hole.astype(np.float32), kind)
 
 

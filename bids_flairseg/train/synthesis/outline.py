@@ -10,6 +10,8 @@ from scipy import ndimage
 _DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
 _ABOVE_NOISE = 0.8  # by how many standard deviations of what lies around it a lesion stands out
 _FAINTEST = 0.6  # of what a lesion changes in a voxel that a rater still takes in, same units
+#: Of 1 mm: fewer are nothing that a rater would outline.
+LEAST_VOXELS = 4
 
 
 def rated(
@@ -61,9 +63,9 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
     Returns
     -------
     outlined : ndarray of bool, shape (X, Y, Z)
-        26-connected parts whose median lies 0.9 above that of the tissue around them, and
-        above what varies there, or whose 90th centile lies 2 above it, as in a lesion with a
-        dark middle.
+        26-connected parts of four voxels and more whose median lies 0.9 above that of the tissue
+        around them, and above what varies there, or whose 90th centile lies 2 above it, as in a
+        lesion with a dark middle.
     """
     parts = cc3d.connected_components(lesions, connectivity=26)
     outlined = np.zeros_like(lesions)
@@ -75,6 +77,6 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
         around = values[shell] if shell.any() else np.zeros(1)
         middle, upper = np.percentile(values[part], [50, 90]) - np.median(around)
         clear = middle >= max(_VISIBLE, _ABOVE_NOISE * float(np.std(around)))
-        if clear or upper >= _BRIGHT:
+        if np.count_nonzero(part) >= LEAST_VOXELS and (clear or upper >= _BRIGHT):
             outlined[wide] |= part
     return outlined
