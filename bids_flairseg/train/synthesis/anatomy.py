@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, space
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.kinds import draw_lesions, push
+from bids_flairseg.train.synthesis.kinds import Lesions, draw_lesions, push
 from bids_flairseg.train.synthesis.painting import add_lesions, hollow
 from bids_flairseg.train.synthesis.places import Places
 from bids_flairseg.train.synthesis.shapes import LesionShapes
@@ -62,14 +62,9 @@ def anatomy_example(
     head = sulci.draw(rng, where, VOXEL_MM)
     moved = head.labels
     classes = lb.anatomy_classes(moved, VOXEL_MM)
-    wide = rng.random() < 0.2
-    image = contrast.paint(rng, head, VOXEL_MM, wide=wide)
+    image = contrast.paint(rng, head, VOXEL_MM, wide=rng.random() < 0.2)
     if places and lesions and lesions.mask.any():
-        where -= np.reshape(places.offset, (3, 1, 1, 1)).astype(np.float32)
-        soft, core, hole = (space.sample(each, where) for each in lesions.maps)
-        parts = (np.maximum(soft * (1 - head.fluid), core), core, classes > 0)
-        image = add_lesions(rng, image, parts, kind=lesions.kind, voxel_mm=VOXEL_MM)
-        image = hollow(rng, image, hole, moved)
+        image = _add_lesions(rng, image, head, lesions, places.offset, classes > 0)
     else:
         _add_blobs(rng, image, moved)
     _add_flow(rng, image, moved)
@@ -94,6 +89,18 @@ def _spoil(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
     if zero_background:
         image[~mask] = 0
     return image
+
+
+def _add_lesions(
+    rng: Rng, image: NDArray[np.float32], head: atrophy.Moved, lesions: Lesions,
+    offset: tuple[int, int, int], brain: NDArray[np.bool_],
+) -> NDArray[np.float32]:  # fmt: skip
+    """Paint lesions that were drawn in the brain alone, which begins at a voxel of the head."""
+    where = head.where - np.reshape(offset, (3, 1, 1, 1)).astype(np.float32)
+    soft, core, hole = (space.sample(each, where) for each in lesions.maps)
+    parts = (np.maximum(soft * (1 - head.fluid), core), core, brain)  # a mass fills the sulci
+    image = add_lesions(rng, image, parts, kind=lesions.kind, voxel_mm=VOXEL_MM)
+    return hollow(rng, image, hole, head.labels)
 
 
 def _add_blobs(rng: Rng, image: NDArray[np.float32], labels: NDArray[np.uint16]) -> None:
