@@ -91,8 +91,8 @@ def test_a_lesion_map_tells_holes_also_where_there_is_no_lesion(
 
 @pytest.mark.slow
 def test_fields_have_no_mean_and_unit_variance() -> None:
-    values = [np.asarray(draws(seed).field((40, 48, 40), 8.0, 1.0)) for seed in range(6)]
-    assert abs(np.mean(values)) < 0.1
+    values = [np.asarray(draws(seed).field((40, 48, 40), 8.0, 1.0)) for seed in range(24)]
+    assert abs(np.mean(values)) < 0.15  # three standard deviations
     assert np.std(values) == pytest.approx(1, abs=0.1)
     steps = np.abs(np.diff(values[0], axis=0)).max()
     assert steps < 0.7  # smooth
