@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -49,6 +48,8 @@ def starting_processes() -> Iterator[None]:
     SIGTERM blocked; they call `ignore` or `obey`. Only the main thread is ever interrupted: in
     any other one the handlers stay.
     """
+    from multiprocessing import resource_tracker  # not on the way to --help
+
     resource_tracker.ensure_running()  # it would unblock the signals when it starts
     received: list[int] = []
     held = {}
