@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from bids_flairseg.train.synthesis.anatomy import anatomy_example
 from bids_flairseg.train.synthesis.atrophy import Sulci
@@ -105,7 +106,7 @@ def maker(
         Kind of lesion of all examples, ``none`` for healthy heads; None draws one for each. Of
         ``anatomy``, some have lesions whatever this says.
     leave_out : collection of str
-        Patients whose lesion masks are not used, without ``sub-``.
+        Patients whose lesion masks are not used, with or without ``sub-``.
 
     Returns
     -------
@@ -182,7 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         leave_out=chosen.leave_out,
     )  # fmt: skip
     seeds = range(chosen.first, chosen.first + chosen.count, chosen.every)
-    fill(chosen.folder, make, seeds)
+    with threadpool_limits(1):  # beside a training, more threads only wait for each other
+        fill(chosen.folder, make, seeds)
 
 
 if __name__ == "__main__":

@@ -136,8 +136,11 @@ def test_real_shapes_are_placed_by_the_boxes_of_the_brains(tmp_path: Path, head:
     sides = {bool(np.argwhere(mask)[:, 0].mean() < 31.5) for mask in masks if mask.any()}
     assert sides == {True, False}  # mirrored in half of the draws
     assert all(mask.any() for mask in masks)
-    with pytest.raises(MissingInputError, match="expected sub-"):
-        LesionShapes.read(tmp_path, leave_out=("01",))
+    for written in ("01", "sub-01"):
+        with pytest.raises(MissingInputError, match="expected sub-"):
+            LesionShapes.read(tmp_path, leave_out=(written,))
+    with pytest.raises(MissingInputError, match="sub-1, which"):
+        LesionShapes.read(tmp_path, leave_out=("1",))
 
 
 def test_a_folder_without_shapes_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import cc3d
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bids_flairseg.preprocess.noise import normalise_noisy
 from bids_flairseg.train.synthesis import anatomy, atrophy, contrast, healthy, lesion, space
@@ -64,6 +65,18 @@ def test_a_pose_without_movement_is_the_identity(head: Labels) -> None:
 def test_outside_the_label_map_is_background(head: Labels) -> None:
     where = np.full((3, 2, 2, 2), -5, np.float32)
     assert not space.sample_labels(np.maximum(head, 1), where).any()
+
+
+def test_values_are_looked_up_alike_whatever_is_zero_around_them() -> None:
+    rng = np.random.default_rng(0)
+    where = rng.uniform(-3, 15, (3, 12, 12, 12)).astype(np.float32)
+    for low, high in ((0, 12), (3, 7), (0, 4), (9, 12), (5, 5)):  # touching a face or not; nothing
+        array = np.zeros((12, 12, 12), np.float32)
+        array[low:high, low:high, 2:9] = rng.random((high - low, high - low, 7))
+        expected = ndimage.map_coordinates(array, where, order=1, mode="nearest")
+        assert np.allclose(space.sample(array, where), expected)
+        chosen = rng.random(where.shape[1:]) < 0.5
+        assert np.allclose(space.sample(array, where, chosen), np.where(chosen, expected, 0))
 
 
 def test_stretching_keeps_a_ramp_and_the_outer_knots() -> None:

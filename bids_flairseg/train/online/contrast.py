@@ -15,7 +15,7 @@ from jax import Array
 from bids_flairseg.train.online.draws import Draws, blur
 from bids_flairseg.train.online.heads import NUMBERS
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.contrast import CHANGES, DEEP_GREY
+from bids_flairseg.train.synthesis.contrast import CHANGES, DEEP_GREY, GREY
 
 _FIRST_OUTSIDE = NUMBERS.index(500)
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
@@ -74,7 +74,7 @@ def tissue_signals(draws: Draws, wide: Array) -> Array:
     signals : jax.Array of float32, shape (L,)
         In the order of ``heads.NUMBERS``; cerebral white matter is 1.
     """
-    grey = jnp.where(wide, draws.uniform(0.9, 1.6), draws.uniform(1.04, 1.42))
+    grey = jnp.where(wide, draws.uniform(0.9, 1.6), draws.triangular(*map(jnp.float32, GREY)))
     csf = jnp.where(wide, draws.uniform(0.02, 0.7), 0.02 + 0.33 * draws.uniform(0, 1) ** 2)
     putamen = jnp.where(
         draws.chance(0.3), draws.uniform(0.75, 1.0), 1 + (grey - 1) * draws.uniform(0.4, 1.1)

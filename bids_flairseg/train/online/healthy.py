@@ -48,10 +48,10 @@ def add_normal_brightness(draws: Draws, image: Array, anatomy: Anatomy, voxel_mm
     dirty = jnp.exp(-jnp.maximum(away, 0) / draws.uniform(4, 12)) * white
     image += some(0.6, draws.uniform(0, 0.12)) * dirty
     cortex = anatomy.among(*lb.CORTEX, *healthy.LIMBIC)
-    image += some(0.5, draws.uniform(0, 0.22)) * jnp.clip(wobble, 0, 2) * cortex
+    image += some(0.5, draws.uniform(0, 0.12)) * jnp.clip(wobble, 0, 2) * cortex
 
     plexus = spots(draws, shape, draws.uniform(6, 16), voxel_mm, draws.uniform(1.0, 2.2))
-    image += some(0.75, plexus * ventricles) * (draws.uniform(0.6, 1.7) - image)
+    image += some(0.95, plexus * ventricles) * (draws.uniform(0.6, 1.5) - image)
     wide = draws.uniform(0.8, 1.6) / voxel_mm
     left = blur(anatomy.among(4).astype(jnp.float32), wide)
     right = blur(anatomy.among(43).astype(jnp.float32), wide)
@@ -59,11 +59,11 @@ def add_normal_brightness(draws: Draws, image: Array, anatomy: Anatomy, voxel_mm
     image += some(0.6, sheet) * (draws.uniform(0.8, 1.7) - image)
     fluid = anatomy.among(*lb.CSF, *lb.VENTRICLES)
     flow = spots(draws, shape, draws.uniform(7, 22), voxel_mm, draws.uniform(1.6, 2.8))
-    image += some(0.4, flow * fluid) * (draws.uniform(0.5, 1.6) - image)
+    image += some(0.4, flow * fluid) * (draws.uniform(0.4, 1.3) - image)
     dots = spots(draws, shape, draws.uniform(3.7, 5), voxel_mm, draws.uniform(2.4, 3.4))
-    image += some(0.5, dots * fluid) * (draws.uniform(0.2, 1.8) - image)
+    image += some(0.35, dots * fluid) * (draws.uniform(0.1, 1.4) - image)
     lines = tubes(draws, shape, draws.uniform(12, 30), draws.uniform(0.8, 2.0), voxel_mm)
-    image += some(0.4, lines * fluid) * (draws.uniform(0.2, 1.8) - image)
+    image += some(0.3, lines * fluid) * (draws.uniform(0.1, 1.4) - image)
     veins = tubes(draws, shape, draws.uniform(12, 30), draws.uniform(0.6, 1.2), voxel_mm)
     image *= 1 - some(0.3, draws.uniform(0.1, 0.5)) * veins * white
     sinus = spots(draws, shape, draws.uniform(8, 16), voxel_mm, draws.uniform(1.2, 2.2))

@@ -138,12 +138,12 @@ def _add_lesions(
 
 def _border(draws: Draws, soft: Array) -> Array:
     """Blur lesions, in most heads some of them, or one side of them, more than others."""
-    blurred = blur(soft, draws.uniform(0.25, 0.6))
+    blurred = blur(soft, draws.uniform(0.35, 0.7))
     field = SPREAD * draws.field(soft.shape, draws.uniform(8, 25), VOXEL_MM)
     mixed = jnp.clip(0.5 + field, 0, 1)
     same = jnp.where(draws.chance(1 / 3), 1.0, 0.0)
     share = jnp.where(draws.chance(0.3), same, mixed * draws.uniform(0.3, 1.0))
-    return blurred + share * (blur(soft, draws.uniform(0.6, 1.7)) - blurred)
+    return blurred + share * (blur(soft, draws.uniform(0.8, 2.0)) - blurred)
 
 
 def _add_core(draws: Draws, image: Array, core: Array, middle: Array, spread: Array) -> Array:
@@ -179,7 +179,7 @@ def _acquire(
     usual = jnp.where(thin, draws.uniform(0.15, 0.85), draws.uniform(0.05, 0.55))
     share = jnp.where(draws.chance(0.08), draws.uniform(0.7, 1.2), usual)
     sigma = share * jnp.maximum(spread, 0.03)
-    common = jnp.where(draws.chance(0.85), draws.uniform(0.35, 0.8), SHARP)
+    common = jnp.where(draws.chance(0.75), draws.uniform(0.3, 0.65), SHARP)
     across = jnp.stack(steps) > jnp.stack(steps).min()  # not from slice to slice
     image, [soft, change] = acquisition.acquire(
         draws, image, lesions, slices, sigma=sigma, spread=jnp.where(across, SHARP, common)

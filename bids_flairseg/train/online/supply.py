@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from bids_flairseg.train.online.anatomy import anatomy_example
 from bids_flairseg.train.online.heads import Head, LesionMap, draw_map, pack_head, pad
@@ -77,7 +78,7 @@ class LesionSupply:
     room : int
         Lesion maps that are kept; from then on the oldest ones give way.
     leave_out : collection of str
-        Patients whose lesion masks are not used, without ``sub-``.
+        Patients whose lesion masks are not used, with or without ``sub-``.
     """
 
     def __init__(
@@ -170,6 +171,7 @@ def _supply(
     seed: tuple[int, int],
 ) -> None:
     """Send the heads, and then their lesions without end, cropped to where there are any."""
+    threadpool_limits(1)  # of this process: there are as many of them as cores
     real = LesionShapes.read(shapes, leave_out=leave_out) if shapes else None
     places = []
     for index, path in heads:

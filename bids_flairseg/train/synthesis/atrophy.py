@@ -140,9 +140,11 @@ class Sulci:
         labels = sample_labels(self.labels, where)
         uneven = rng.uniform(0, 0.5) * smooth_field(rng, labels.shape, 35, voxel_mm)
         thickness = rng.triangular(*THICKNESS_MM) + uneven
-        beyond = (sample(self.depth, where) - thickness) / max(voxel_mm, rng.uniform(0.7, 1.3))
+        near = ndimage.binary_dilation(_CORTEX[labels] > 0, iterations=2)
+        cortex = sample((_CORTEX[self.labels] > 0).astype(np.float32), where, near)
+        depth = sample(self.depth, where, near)
+        beyond = (depth - thickness) / max(voxel_mm, rng.uniform(0.7, 1.3))
         sulcus = np.clip(beyond + 0.5, 0, 1).astype(np.float32)
-        cortex = sample((_CORTEX[self.labels] > 0).astype(np.float32), where)
         drawn = (_CORTEX[labels] > 0) & (sulcus > 0.5)
         aged = np.where(drawn, np.uint16(lb.CSF[0]), labels)
         return Moved(aged, cortex * sulcus, where, self.labels)

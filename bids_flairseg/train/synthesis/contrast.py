@@ -18,6 +18,8 @@ from bids_flairseg.train.synthesis.space import Rng, Shape, smooth_field, stretc
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
 #: Pairs of nuclei, and the least share of the contrast of cortex with white matter that they have.
 DEEP_GREY = (((10, 49), 0.1), ((11, 50), 0.4), ((12, 51), 0.4), ((26, 58), 0.4), ((28, 60), 0.0))
+#: Cortex, white matter being 1: least, most often, most.
+GREY = (1.05, 1.2, 1.45)
 #: Groups of tissues; by how much each changes at most over centimetres, and over 5 to 15 mm.
 CHANGES = (
     (lb.CORTEX + lb.CEREBELLAR_CORTEX, 0.10, 0.06),
@@ -44,7 +46,7 @@ def tissue_signals(rng: Rng, *, wide: bool) -> NDArray[np.float32]:
         Signal of each label number, cerebral white matter about 1.
     """
     signals = np.zeros(1024, np.float32)
-    grey = rng.uniform(0.9, 1.6) if wide else 1 + rng.uniform(0.04, 0.42)
+    grey = rng.uniform(0.9, 1.6) if wide else rng.triangular(*GREY)
     white = 1.0
     csf = rng.uniform(0.02, 0.7) if wide else 0.02 + 0.33 * rng.random() ** 2
     _set(signals, lb.WHITE, white)

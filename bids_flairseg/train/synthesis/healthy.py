@@ -58,11 +58,11 @@ def add_normal_brightness(
         )
     if rng.random() < 0.5:  # cortex that is brighter in places (insula, cingulum)
         cortex = np.isin(labels, (*lb.CORTEX, *LIMBIC))
-        image += rng.uniform(0, 0.22) * np.clip(wobble, 0, 2) * cortex
+        image += rng.uniform(0, 0.12) * np.clip(wobble, 0, 2) * cortex
     ventricles = np.isin(labels, (4, 43, 5, 44, 15))
-    if rng.random() < 0.75:  # choroid plexus
+    if rng.random() < 0.95:  # choroid plexus
         plexus = blobs(rng, shape, ventricles, int(rng.integers(1, 9)), (1.5, 6), _VOXEL_MM)
-        image += plexus * ventricles * (rng.uniform(0.6, 1.7) - image)
+        image += plexus * ventricles * (rng.uniform(0.6, 1.5) - image)
     if rng.random() < 0.6:  # septum and fornix, thin between the lateral ventricles
         wide = int(rng.integers(1, 3))
         sheet = ndimage.binary_dilation(labels == 4, iterations=wide) & ndimage.binary_dilation(
@@ -73,19 +73,19 @@ def add_normal_brightness(
     fluid = np.isin(labels, lb.CSF + lb.VENTRICLES)
     if rng.random() < 0.4:  # pulsation defeats the nulling of CSF
         flow = blobs(rng, shape, fluid, int(rng.integers(1, 6)), (2, 9), _VOXEL_MM)
-        image += flow * fluid * (rng.uniform(0.5, 1.6) - image)
+        image += flow * fluid * (rng.uniform(0.4, 1.3) - image)
     _add_vessels(rng, image, fluid, white)
 
 
 def _add_vessels(
     rng: Rng, image: NDArray[np.float32], fluid: NDArray[np.bool_], white: NDArray[np.bool_]
 ) -> None:
-    if rng.random() < 0.5:  # vessels that cross a slice, and those along it
-        dots = blobs(rng, image.shape, fluid, int(rng.integers(5, 60)), (0.7, 1.6), _VOXEL_MM)
-        image += dots * (rng.uniform(0.2, 1.8) - image)
-    if rng.random() < 0.4:
+    if rng.random() < 0.35:  # vessels that cross a slice, and those along it
+        dots = blobs(rng, image.shape, fluid, int(rng.integers(5, 40)), (0.7, 1.6), _VOXEL_MM)
+        image += dots * (rng.uniform(0.1, 1.4) - image)
+    if rng.random() < 0.3:
         lines = tubes(rng, image.shape, rng.uniform(12, 30), rng.uniform(0.8, 2.0), _VOXEL_MM)
-        image += lines * fluid * (rng.uniform(0.2, 1.8) - image)
+        image += lines * fluid * (rng.uniform(0.1, 1.4) - image)
     if rng.random() < 0.3:  # medullary veins and the spaces around vessels, dark in white matter
         lines = tubes(rng, image.shape, rng.uniform(12, 30), rng.uniform(0.6, 1.2), _VOXEL_MM)
         image *= 1 - rng.uniform(0.1, 0.5) * lines * white

@@ -62,12 +62,12 @@ def lesion_example(
     where = _move(rng, places, lesions, shape)
     head = places.sulci.draw(rng, where, VOXEL_MM)
     moved = head.labels
-    soft = space.sample(lesions.mask, where) if lesions.mask.any() else np.zeros(shape, np.float32)
-    core = space.sample(lesions.core, where) if lesions.core.any() else np.zeros(shape, np.float32)
+    soft, core = (space.sample(each, where) for each in (lesions.mask, lesions.core))
     soft = np.maximum(soft * (1 - head.fluid), core)  # a mass fills the sulci
     image = contrast.paint(rng, head, VOXEL_MM, wide=rng.random() < 0.1)
     to_surface = _to_surface(moved)
-    to_ventricles = space.sample(np.minimum(places.to_ventricles, 30), where)
+    coarse = space.sample(np.minimum(places.to_ventricles, 30), where[:, ::2, ::2, ::2])
+    to_ventricles = space.stretch(coarse, shape)
     healthy.add_normal_brightness(rng, image, moved, to_ventricles)
     healthy.add_sinuses(rng, image, moved, to_surface)
     for brighten in (healthy.add_caps, healthy.add_tracts_and_limbic):
@@ -150,7 +150,7 @@ def _acquire(
     usual = rng.uniform(0.15, 0.85) if thickness < _THIN_MM else rng.uniform(0.05, 0.55)
     share = rng.uniform(0.7, 1.2) if rng.random() < 0.08 else usual
     axis = int(rng.choice([2, 2, 2, 2, 0, 1]))
-    common = rng.uniform(0.35, 0.8) if rng.random() < 0.85 else 0.0
+    common = rng.uniform(0.3, 0.65) if rng.random() < 0.75 else 0.0
     spoil = partial(
         acquisition.noise, rng, sigma=share * max(spread, 0.03),
         spread=[0.0 if sliced and axis == along else common for along in range(3)],

@@ -99,7 +99,7 @@ def add_lesions(
 
 def _border(rng: Rng, soft: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:
     """Blur lesions, in most heads some of them, or one side of them, more than others."""
-    sharp, dull = rng.uniform(0.3, 0.7), rng.uniform(0.7, 1.8)
+    sharp, dull = rng.uniform(0.4, 0.8), rng.uniform(0.9, 2.1)
     blurred = _smooth(soft, sharp / voxel_mm)
     change = _smooth(soft, dull / voxel_mm) - blurred
     if rng.random() < 0.3:

@@ -49,7 +49,7 @@ class LesionShapes:
         folder : Path
             Folder with one sub-folder per patient.
         leave_out : collection of str
-            Patients, without ``sub-``, whose scans are to test the network.
+            Patients, with or without ``sub-``, whose scans are to test the network.
 
         Returns
         -------
@@ -59,11 +59,19 @@ class LesionShapes:
         Raises
         ------
         MissingInputError
-            If there is none.
+            If there is none, or none of a patient to leave out: a mistyped one would be learned.
         """
+        paths = sorted(folder.glob("sub-*/anat/*_label-lesion_mask.nii.gz"))
+        there = {path.parents[1].name for path in paths}
+        left_out = {f"sub-{patient.removeprefix('sub-')}" for patient in leave_out}
+        if left_out - there:
+            raise MissingInputError(
+                f"{folder}: no lesion mask of {', '.join(sorted(left_out - there))}, which is to "
+                "be left out; check the names."
+            )
         masks = []
-        for path in sorted(folder.glob("sub-*/anat/*_label-lesion_mask.nii.gz")):
-            if path.parents[1].name.removeprefix("sub-") in leave_out:
+        for path in paths:
+            if path.parents[1].name in left_out:
                 continue
             brain = path.with_name(path.name.replace("label-lesion", "desc-brain"))
             box = ndimage.find_objects(_read_mask(brain).astype(np.int8))[0]

@@ -188,7 +188,11 @@ def random_matrix(rng: Rng, pose: PoseConfig) -> NDArray[np.float64]:
     return np.asarray(rotation @ shear @ np.diag(scales))
 
 
-def sample(array: NDArray[np.float32], coordinates: NDArray[np.float32]) -> NDArray[np.float32]:
+def sample(
+    array: NDArray[np.float32],
+    coordinates: NDArray[np.float32],
+    within: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
     """Look up values at coordinates, linearly; beyond the faces, those of the faces.
 
     Parameters
@@ -197,13 +201,33 @@ def sample(array: NDArray[np.float32], coordinates: NDArray[np.float32]) -> NDAr
         Any.
     coordinates : ndarray of float32, shape (3, X, Y, Z)
         Voxel coordinates in it.
+    within : ndarray of bool, shape (X, Y, Z), or None
+        Where to look; None looks wherever the array is not zero, which takes little time for
+        a few lesions.
 
     Returns
     -------
     sampled : ndarray of float32, shape (X, Y, Z)
-        Values on the grid of the coordinates.
+        Values on the grid of the coordinates, zero elsewhere.
     """
-    return np.asarray(ndimage.map_coordinates(array, coordinates, order=1, mode="nearest"))
+    sampled = np.zeros(coordinates.shape[1:], np.float32)
+    if within is None:
+        within = _may_be_set(array, coordinates)
+    sampled[within] = ndimage.map_coordinates(array, coordinates[:, within], order=1,
+                                              mode="nearest")  # fmt: skip
+    return sampled
+
+
+def _may_be_set(array: NDArray[np.float32], coordinates: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Find the coordinates in or next to the box of what is not zero."""
+    boxes = ndimage.find_objects((array != 0).astype(np.int8))
+    inside = np.full(coordinates.shape[1:], bool(boxes))
+    for axis, side in enumerate(boxes[0] if boxes else ()):
+        if side.start > 0:
+            inside &= coordinates[axis] > side.start - 1
+        if side.stop < array.shape[axis]:
+            inside &= coordinates[axis] < side.stop
+    return inside
 
 
 def sample_labels(
