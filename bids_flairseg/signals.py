@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: What a user, a scheduler or a cluster sends to end a process.
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
@@ -27,11 +28,11 @@ def interruptible() -> Iterator[None]:
     """
 
     def interrupt(number: int, _: FrameType | None) -> None:
-        for each in _SIGNALS:
+        for each in ENDING:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    before = {number: signal.signal(number, interrupt) for number in ENDING}
     try:
         yield
     finally:
@@ -54,8 +55,8 @@ def starting_processes() -> Iterator[None]:
     received: list[int] = []
     held = {}
     if threading.current_thread() is threading.main_thread():
-        held = {n: signal.signal(n, lambda number, _: received.append(number)) for n in _SIGNALS}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        held = {n: signal.signal(n, lambda number, _: received.append(number)) for n in ENDING}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -66,7 +67,7 @@ def starting_processes() -> Iterator[None]:
             signal.raise_signal(first)
 
 
-def ignore(numbers: Sequence[signal.Signals] = _SIGNALS) -> None:
+def ignore(numbers: Sequence[signal.Signals] = ENDING) -> None:
     """Leave it to the parent what ends; for a process that it has just started.
 
     Parameters
@@ -74,9 +75,9 @@ def ignore(numbers: Sequence[signal.Signals] = _SIGNALS) -> None:
     numbers : sequence of Signals
         What is ignored; any other signal that ends a process does so at once.
     """
-    for number in _SIGNALS:
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN if number in numbers else signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def obey() -> None:

@@ -134,7 +134,7 @@ class Crew:
 
 
 def start_worker(
-    log_file: str, level: int, ignored: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
+    log_file: str, level: int, ignored: Sequence[signal.Signals] = signals.ENDING
 ) -> None:
     """Prepare a fresh worker process: its output, its logging, its end.
 
