@@ -140,7 +140,7 @@ class Sulci:
         labels = sample_labels(self.labels, where)
         uneven = rng.uniform(0, 0.5) * smooth_field(rng, labels.shape, 35, voxel_mm)
         thickness = rng.triangular(*THICKNESS_MM) + uneven
-        near = ndimage.binary_dilation(_CORTEX[labels] > 0, iterations=2)
+        near = ndimage.maximum_filter(_CORTEX[labels] > 0, 5)  # as far as a voxel's share reaches
         cortex = sample((_CORTEX[self.labels] > 0).astype(np.float32), where, near)
         depth = sample(self.depth, where, near)
         beyond = (depth - thickness) / max(voxel_mm, rng.uniform(0.7, 1.3))
