@@ -24,10 +24,11 @@ from scipy import ndimage
 from bids_flairseg.model.bundle import bundled, load_bundle
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.train.pool import list_examples, read_example
-from bids_flairseg.train.scores import ask
+from bids_flairseg.train.scores import ask, lesion_mask
+from bids_flairseg.train.synthesis.outline import AROUND, tissue_around
 
 SIZES_MM3, CONTRASTS = (30, 100, 1000), (-np.inf, 1.0, 1.5, 2.0, 3.0, np.inf)
-AROUND_MM, TISSUE_FROM, LEAST = 4, -2.0, 20
+LEAST = 20  # voxels of tissue around a lesion
 
 
 def lesions(
@@ -36,12 +37,11 @@ def lesions(
     """Yield volume in mm^3, contrast, and whether any of it was found, of each lesion."""
     parts = cc3d.connected_components(truth, connectivity=26)
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
-        wide = tuple(slice(max(0, s.start - AROUND_MM), s.stop + AROUND_MM) for s in box)
+        wide = tuple(slice(max(0, s.start - AROUND), s.stop + AROUND) for s in box)
         part, values = parts[wide] == number, image[wide]
-        shell = ndimage.binary_dilation(part, iterations=AROUND_MM) & ~truth[wide]
-        shell &= (values != 0) & (values > TISSUE_FROM)
-        if np.count_nonzero(shell) >= LEAST:
-            contrast = float(np.median(values[part]) - np.median(values[shell]))
+        around = tissue_around(values, part, truth[wide])
+        if around.size >= LEAST:
+            contrast = float(np.median(values[part]) - np.median(around))
             yield np.count_nonzero(part), contrast, bool(found[wide][part].any())
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     for path in list_examples(chosen.pool):
         image, _ = read_example(path)
         (answer,) = ask(bundle.model, [path])
-        mask = answer.probability > bundle.config.inference.threshold
+        mask = lesion_mask(answer.probability, bundle.config)
         rows += lesions(np.asarray(image, np.float32), answer.truth, mask)
     volume, contrast, found = np.array(rows).reshape(-1, 3).T
     print("| mm3 | contrast | lesions | found |\n|---|---|---|---|")

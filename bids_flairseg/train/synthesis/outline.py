@@ -12,6 +12,8 @@ _ABOVE_NOISE = 0.8  # by how many standard deviations of what lies around it a l
 _FAINTEST = 0.6  # of what a lesion changes in a voxel that a rater still takes in, same units
 #: Of 1 mm: fewer are nothing that a rater would outline.
 LEAST_VOXELS = 4
+#: Voxels around a lesion within which it is compared with the tissue there.
+AROUND = 4
 
 
 def rated(
@@ -70,13 +72,35 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
     parts = cc3d.connected_components(lesions, connectivity=26)
     outlined = np.zeros_like(lesions)
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
-        wide = tuple(slice(max(0, s.start - 4), s.stop + 4) for s in box)
+        wide = tuple(slice(max(0, s.start - AROUND), s.stop + AROUND) for s in box)
         part, values = parts[wide] == number, image[wide]
-        shell = ndimage.binary_dilation(part, iterations=4) & (parts[wide] == 0)
-        shell &= (values != 0) & (values > _DARKEST_TISSUE)
-        around = values[shell] if shell.any() else np.zeros(1)
+        around = tissue_around(values, part, parts[wide] > 0)
+        around = around if around.size else np.zeros(1, np.float32)
         middle, upper = np.percentile(values[part], [50, 90]) - np.median(around)
         clear = middle >= max(_VISIBLE, _ABOVE_NOISE * float(np.std(around)))
         if np.count_nonzero(part) >= LEAST_VOXELS and (clear or upper >= _BRIGHT):
             outlined[wide] |= part
     return outlined
+
+
+def tissue_around(
+    image: NDArray[np.float32], part: NDArray[np.bool_], lesions: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return the values of the tissue around one lesion.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (X, Y, Z)
+        Normalised image, zero outside the brain.
+    part : ndarray of bool, shape (X, Y, Z)
+        The lesion.
+    lesions : ndarray of bool, shape (X, Y, Z)
+        All lesions, which are no tissue to compare with; nor is CSF.
+
+    Returns
+    -------
+    values : ndarray of float32, shape (V,)
+        Of the voxels up to four from the lesion.
+    """
+    shell = ndimage.binary_dilation(part, iterations=AROUND) & ~lesions
+    return np.asarray(image[shell & (image != 0) & (image > _DARKEST_TISSUE)])
