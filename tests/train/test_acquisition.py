@@ -119,3 +119,20 @@ def test_noise_and_numbers_stay_finite_and_positive() -> None:
         image = acquisition.numbers(rng, acquisition.bias(rng, image, 1.0))
         assert np.isfinite(image).all()
         assert (image >= 0).all()
+
+
+def test_sharpening_enhances_edges_in_the_plane_and_keeps_what_is_flat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(acquisition, "SHARPENED", 1.0)
+    monkeypatch.setattr(acquisition, "SHARPEN_BY", (0.9, 0.9))
+    edge = np.ones((20, 20, 20), np.float32)
+    edge[10:] = 2
+    sharp = acquisition.sharpen(np.random.default_rng(0), edge, (True, True, True))
+    assert sharp.max() > 2.05
+    assert sharp.min() < 0.95
+    np.testing.assert_allclose(sharp[[0, 1, 2, 17, 18, 19]], edge[[0, 1, 2, 17, 18, 19]], atol=1e-5)
+    across = acquisition.sharpen(np.random.default_rng(0), edge, (False, True, True))
+    np.testing.assert_allclose(across, edge, atol=1e-5)
+    dark = acquisition.sharpen(np.random.default_rng(0), edge - 1, (True, True, True))
+    assert dark.min() == 0  # a magnitude

@@ -20,6 +20,7 @@ from bids_flairseg.train.online.heads import (
     pack_head,
 )
 from bids_flairseg.train.synthesis import atrophy, outline
+from bids_flairseg.train.synthesis import acquisition as numpy_acquisition
 from bids_flairseg.train.synthesis import contrast as numpy_contrast
 from bids_flairseg.train.synthesis import healthy as numpy_healthy
 from bids_flairseg.train.synthesis import labels as lb
@@ -198,7 +199,7 @@ def test_holes_are_as_dark_as_fluid(head: Labels) -> None:
     image = np.where(np.isin(head, lb.VENTRICLES), 0.2, 1).astype(np.float32)
     hole = np.isin(head, lb.CORTEX).astype(np.float32)
     for numbers in (head, np.minimum(head, 3)):  # with ventricles and without
-        anatomy = contrast.Anatomy(INDEX[numbers], 0 * far, far, far, far)
+        anatomy = contrast.Anatomy(INDEX[numbers], 0 * far, 0 * far, far, far, far)
         filled = np.asarray(lesion._hollow(draws(1), image, hole, anatomy))
         assert (filled[hole == 0] == image[hole == 0]).all()
         assert filled[hole > 0].min() == filled[hole > 0].max()
@@ -210,6 +211,7 @@ def test_sulci_are_as_wide_as_in_the_other_synthesis(
 ) -> None:
     for module in (space, atrophy):
         monkeypatch.setattr(module, "THICKNESS_MM", (2.4, 2.5, 2.6))
+        monkeypatch.setattr(module, "TOUCHING", (0.3, 0.5))
     places, where = Places.of(head), np.indices(head.shape).astype(np.float32)
     packed = pack_head(head, places.to_ventricles)
     cortex = np.isin(places.sulci.labels, lb.CORTEX)
@@ -235,7 +237,7 @@ def test_tracts_run_as_in_the_other_synthesis() -> None:
 
 def test_tracts_and_limbic_cortex_brighten_nothing_else(head: Labels) -> None:
     far = np.zeros(head.shape, np.float32)
-    anatomy = contrast.Anatomy(INDEX[head], 0 * far, far, far, far)
+    anatomy = contrast.Anatomy(INDEX[head], 0 * far, 0 * far, far, far, far)
     places = np.indices(head.shape).astype(np.float32), landmarks(head)
     tissue = np.isin(head, (*lb.WHITE, *lb.BRAINSTEM, *lb.CORTEX, *numpy_healthy.VENTRAL))
     changed = [
@@ -295,8 +297,38 @@ def test_only_what_a_rater_can_see_is_outlined() -> None:
         image[x : x + 6, y : y + 6, 6:10] += gain
     crumb = np.s_[30:33, 10, 15]
     number[crumb], lesions[crumb], image[crumb] = 3, True, 4
+    # two that are as bright as each other, and not bright: the small one is overlooked
+    for part, (x, y, size) in enumerate(((20, 4, 3), (20, 20, 8)), start=4):
+        number[x - 3 : x + size + 3, y - 3 : y + size + 3, 2:18] = part
+        box = np.s_[x : x + size, y : y + size, 5 : 5 + size]
+        lesions[box], image[box] = True, image[box] + 1.1
     found = np.asarray(lesion._visible(image, lesions, number))
-    assert (found == (lesions & (number == 1))).all()
+    assert (found == (lesions & np.isin(number, (1, 5)))).all()
+
+
+def test_small_lesions_are_known_by_their_voxels() -> None:
+    soft, number = np.zeros((20, 20, 20), np.float32), np.zeros((20, 20, 20), np.int32)
+    soft[2:4, 2:4, 2:4], number[:7, :7, :7] = 1, 1
+    soft[10:18, 10:18, 10:18], number[8:, 8:, 8:] = 1, 2
+    small = np.asarray(lesion._smallness(soft, number))
+    assert (small[:7, :7, :7] > 0.85).all()
+    assert (small[8:, 8:, 8:] < 0.01).all()
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.9])
+def test_edges_are_enhanced_as_in_the_other_synthesis(
+    amount: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.ones((20, 20, 20), np.float32)
+    image[10:] = 2
+    for module in (acquisition, numpy_acquisition):
+        monkeypatch.setattr(module, "SHARPENED", 1.0)
+        monkeypatch.setattr(module, "SHARPEN_OVER", (0.8, 0.8))
+        monkeypatch.setattr(module, "SHARPEN_BY", (amount, amount))
+    for in_plane in ([True, True, True], [False, True, True]):
+        expected = numpy_acquisition.sharpen(np.random.default_rng(0), image, in_plane)
+        found = np.asarray(acquisition.sharpen(draws(0), image, np.array(in_plane)))
+        np.testing.assert_allclose(found, expected, atol=0.01)
 
 
 @pytest.mark.slow

@@ -144,6 +144,11 @@ def test_only_what_a_rater_can_see_is_outlined() -> None:
     crumb = np.zeros(image.shape, bool)
     crumb[14:17, 4, 15] = True
     image[crumb] += 4
+    small, large = np.zeros((2, *image.shape), bool)  # as bright as each other, and not bright
+    small[36:39, 28:31, 14:17], large[12:20, 30:38, 10:18] = True, True
+    image[small | large] += 1.1
+    faint |= small
+    hollow |= large
     assert np.array_equal(visible(image, bright | faint | hollow | crumb), bright | hollow)
 
 
@@ -203,8 +208,47 @@ def test_a_voxel_between_two_tissues_has_part_of_both() -> None:
     signals = np.zeros(1024, np.float32)
     signals[lb.WHITE[0]] = 1
     where = np.indices((8, 8, 8)).astype(np.float32) + 0.25
-    image = Moved(labels, np.zeros((8, 8, 8), np.float32), where, labels).paint(signals)
+    nothing = np.zeros((8, 8, 8), np.float32)
+    image = Moved(labels, nothing, nothing, where, labels).paint(signals)
     np.testing.assert_allclose(image[2:5, 4, 4], [1, 0.75, 0])
+
+
+def slab() -> Labels:
+    """Two banks of cortex that touch in the middle of white matter, and one that ends in CSF."""
+    labels = np.full((30, 30, 40), lb.WHITE[0], np.uint16)
+    labels[:, :, 10:16] = lb.CORTEX[0]
+    labels[:, :, 30:33] = lb.CORTEX[0]
+    labels[:, :, 33:] = lb.CSF[0]
+    return labels
+
+
+@pytest.mark.parametrize("share", [0.0, 0.8])
+def test_where_the_banks_of_a_sulcus_touch_there_is_a_line_of_fluid(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atrophy, "TOUCHING", (share, share))
+    monkeypatch.setattr(atrophy, "THICKNESS_MM", (3.9, 4.0, 4.1))  # no sulcus is wide
+    monkeypatch.setattr(atrophy, "smooth_field", lambda rng, shape, *_: np.zeros(shape, np.float32))
+    sulci = Sulci.of(slab())
+    where = np.indices(sulci.labels.shape).astype(np.float32)
+    fluid = sulci.draw(np.random.default_rng(0), where, 1.0).fluid[15, 15]
+    assert fluid[12:14].min() == pytest.approx(share, abs=0.02)
+    assert max(fluid[11], fluid[14]) <= share / 4  # beside the line, and nowhere else
+    assert not fluid[:11].any()
+    assert not fluid[15:32].any()
+
+
+def test_the_rim_of_the_cortex_is_brighter_than_its_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atrophy, "RIM", (0.2, 0.2))
+    monkeypatch.setattr(atrophy, "THICKNESS_MM", (2.9, 3.0, 3.1))
+    signals = np.zeros(1024, np.float32)
+    signals[list(lb.CORTEX)], signals[list(lb.WHITE)] = 1.2, 1
+    sulci = Sulci.of(slab())
+    where = np.indices(sulci.labels.shape).astype(np.float32)
+    image = sulci.draw(np.random.default_rng(1), where, 1.0).paint(signals)[15, 15]
+    assert image[20] == 1  # white matter
+    assert image[32] > 1.2 > image[30] > 1
+    assert image[32] < 1.2 * 1.1 + 1e-5
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.3, 0.5])
@@ -270,6 +314,7 @@ def test_lesions_of_a_whole_head_lie_where_they_were_drawn_in_its_brain(
     nothing = np.zeros_like(drawn)
     monkeypatch.setattr(anatomy, "_ILL", 1.0)
     monkeypatch.setattr(atrophy, "THICKNESS_MM", (90, 91, 92))  # no sulci
+    monkeypatch.setattr(atrophy, "TOUCHING", (-9, -9))
     monkeypatch.setattr(
         anatomy, "draw_lesions", lambda *_: Lesions(drawn, nothing, nothing, "stroke")
     )

@@ -6,13 +6,20 @@ slices as in a scan that was resampled.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 from jax import Array
 
-from bids_flairseg.train.online.draws import Draws, along, blur, quantiles
-from bids_flairseg.train.synthesis.acquisition import MOVED_BETWEEN, MOVED_WITHIN
+from bids_flairseg.train.online.draws import SHARP, Draws, along, blur, quantiles
+from bids_flairseg.train.synthesis.acquisition import (
+    MOVED_BETWEEN,
+    MOVED_WITHIN,
+    SHARPEN_BY,
+    SHARPEN_OVER,
+    SHARPENED,
+)
 
 
 def bias(draws: Draws, image: Array, voxel_mm: float, *, coil: float) -> Array:
@@ -137,7 +144,7 @@ def draw_steps(draws: Draws, voxel_mm: float, thick: float, thickness_mm: Array)
 
 def acquire(
     draws: Draws, image: Array, others: list[Array], slices: list[Slices], *, sigma: Array,
-    spread: Array,
+    spread: Array, enhance: Callable[[Array], Array] | None = None,
 ) -> tuple[Array, list[Array]]:  # fmt: skip
     """Sample an image with movement, noise, ghosts and ringing, and interpolate it back.
 
@@ -155,6 +162,8 @@ def acquire(
         Standard deviation of the Rician noise.
     spread : jax.Array of float32, shape (3,)
         Standard deviation in samples over which the noise is smoothed, along each axis.
+    enhance : callable or None
+        What the scanner does to the slices before there is noise.
 
     Returns
     -------
@@ -167,12 +176,34 @@ def acquire(
         image = along(cut.profile * cut.gain[:, None], image, axis)
         others = [along(cut.profile, other, axis) for other in others]
     image, *others = _move_between(draws, [image, *others], slices)
-    image = _shake(draws, image)
+    image = _shake(draws, enhance(image) if enhance else image)
     real, imaginary = (sigma * _grain(draws, image, spread) for _ in range(2))
     acquired = [jnp.hypot(image + real, imaginary), *others]
     for axis, cut in enumerate(slices):
         acquired = [along(cut.back, each, axis) for each in acquired]
     return acquired[0], acquired[1:]
+
+
+def sharpen(draws: Draws, image: Array, in_plane: Array) -> Array:
+    """Enhance edges at times, as scanners do, and as interpolation by sinc does.
+
+    Parameters
+    ----------
+    draws : Draws
+        Source of randomness.
+    image : jax.Array of float32, shape (X, Y, Z)
+        Signal.
+    in_plane : jax.Array of bool, shape (3,)
+        The axes that are not across thick slices.
+
+    Returns
+    -------
+    sharp : jax.Array of float32, shape (X, Y, Z)
+        0 or more.
+    """
+    amount = jnp.where(draws.chance(SHARPENED), draws.uniform(*SHARPEN_BY), 0)
+    smooth = blur(image, jnp.where(in_plane, draws.uniform(*SHARPEN_OVER), SHARP))
+    return jnp.maximum(image + amount * (image - smooth), 0)
 
 
 def _grain(draws: Draws, image: Array, spread: Array) -> Array:

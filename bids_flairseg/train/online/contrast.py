@@ -15,7 +15,7 @@ from jax import Array
 from bids_flairseg.train.online.draws import Draws, blur
 from bids_flairseg.train.online.heads import NUMBERS
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.contrast import CHANGES, DEEP_GREY, GREY
+from bids_flairseg.train.synthesis.contrast import BLUR_MM, CHANGES, DEEP_GREY, GREY
 
 _FIRST_OUTSIDE = NUMBERS.index(500)
 _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
@@ -31,14 +31,16 @@ class Anatomy:
     ----------
     labels : jax.Array of int32, shape (X, Y, Z)
         Indices into ``heads.NUMBERS``.
-    fluid : jax.Array of float32, shape (X, Y, Z)
-        Share of sulcus in each voxel.
+    fluid, rim : jax.Array of float32, shape (X, Y, Z)
+        Share of sulcus in each voxel, and by how much the cortex is brighter there than in its
+        middle, relative to its signal.
     to_ventricles, to_surface, to_eyes : jax.Array of float32, shape (X, Y, Z)
         Distances in mm; to the surface of the brain negative inside.
     """
 
     labels: Array
     fluid: Array
+    rim: Array
     to_ventricles: Array
     to_surface: Array
     to_eyes: Array
@@ -132,9 +134,9 @@ def paint(draws: Draws, anatomy: Anatomy, voxel_mm: float, wide: Array) -> Array
     shape = anatomy.labels.shape
     signals = tissue_signals(draws, wide)
     grey, csf = (signals[NUMBERS.index(group[0])] for group in (lb.CORTEX, lb.CSF))
-    image = jnp.where(
-        anatomy.fluid > 0, grey + anatomy.fluid * (csf - grey), signals[anatomy.labels]
-    )
+    banks = grey * (1 + anatomy.rim)
+    image = jnp.where(anatomy.fluid > 0, banks + anatomy.fluid * (csf - grey),
+                      signals[anatomy.labels] * (1 + anatomy.rim))  # fmt: skip
     outside = jnp.arange(len(NUMBERS)) >= _FIRST_OUTSIDE
     slowly = jnp.where(outside, draws.uniform(0.1, 0.5), 0.0)
     finely = jnp.where(outside, draws.uniform(0.2, 0.7), 0.0)
@@ -147,7 +149,8 @@ def paint(draws: Draws, anatomy: Anatomy, voxel_mm: float, wide: Array) -> Array
     image = _fill_orbits(draws, image, anatomy, voxel_mm)
     grain = blur(draws.normal(shape), draws.uniform(0.4, 1.0) / voxel_mm)
     grain *= draws.uniform(0.01, 0.09) / (grain.std() + 1e-6)
-    return blur(image * (1 + grain), draws.uniform(0.3, 0.75) / voxel_mm)  # labels have steps
+    sharpest, dullest = (sigma + 0.1 for sigma in BLUR_MM)  # labels have steps
+    return blur(image * (1 + grain), draws.uniform(sharpest, dullest) / voxel_mm)
 
 
 def _fill_orbits(draws: Draws, image: Array, anatomy: Anatomy, voxel_mm: float) -> Array:

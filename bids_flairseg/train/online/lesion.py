@@ -17,7 +17,10 @@ from bids_flairseg.train.online.contrast import SPREAD, Anatomy
 from bids_flairseg.train.online.draws import SHARP, Draws, Shape, at_share, blur, quantiles, rank
 from bids_flairseg.train.online.heads import CORE, HOLE, PART, SHELL, Head, LesionMap
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.outline import LEAST_VOXELS
+from bids_flairseg.train.synthesis.lesion import NOISE_THICK, NOISE_THIN
+from bids_flairseg.train.synthesis.outline import LEAST_VOXELS, SMALL_VOXELS, VISIBLE_SMALL
+from bids_flairseg.train.synthesis.painting import BRIGHTER
+from bids_flairseg.train.synthesis.painting import SMALL_VOXELS as PAINTED_SMALL
 from bids_flairseg.train.synthesis.space import PoseConfig
 
 VOXEL_MM = 1.0
@@ -112,6 +115,8 @@ def _add_lesions(
                               for v in (_LOWEST, _USUAL, _HIGHEST))  # fmt: skip
     level = draws.triangular(lowest, usual, highest)
     level *= jnp.exp(0.25 * draws.normal((PART + 1,)))[number]  # no two are equally bright
+    small = _smallness(soft, number)
+    level *= 1 + BRIGHTER * small
     plateau = middle + spread * level * jnp.maximum(
         1
         + draws.uniform(0.1, 0.5) * SPREAD * draws.field(shape, draws.uniform(8, 25), VOXEL_MM)
@@ -121,7 +126,7 @@ def _add_lesions(
     brightest = jnp.where(draws.chance(0.5), draws.uniform(0.2, 0.9), 0)  # in the middle
     plateau += spread * level * brightest * jnp.clip(2 * blur(soft, 2.0) - 0.8, -0.3, 1)
     # raters take in the faint border: what they outline begins below half of the contrast
-    blurred = _border(draws, soft)
+    blurred = _border(draws, soft, small)
     weight = jnp.clip(blurred * draws.uniform(1.1, 1.5) - draws.uniform(0, 0.4), 0, 1)
     wide = blur(soft, 2.5)
     weight = jnp.maximum(weight, jnp.where(draws.chance(0.3), 0.2, 0) * wide)
@@ -136,14 +141,20 @@ def _add_lesions(
     return _add_core(draws, image, core, middle, spread)
 
 
-def _border(draws: Draws, soft: Array) -> Array:
+def _smallness(soft: Array, number: Array) -> Array:
+    """Return how small each lesion is, from 1 to 0, for it and what lies around it."""
+    voxels = jax.ops.segment_sum((soft > 0.3).ravel().astype(jnp.float32), number.ravel(), PART + 1)
+    return jnp.exp(-voxels / PAINTED_SMALL)[number]
+
+
+def _border(draws: Draws, soft: Array, small: Array) -> Array:
     """Blur lesions, in most heads some of them, or one side of them, more than others."""
     blurred = blur(soft, draws.uniform(0.35, 0.7))
     field = SPREAD * draws.field(soft.shape, draws.uniform(8, 25), VOXEL_MM)
     mixed = jnp.clip(0.5 + field, 0, 1)
     same = jnp.where(draws.chance(1 / 3), 1.0, 0.0)
     share = jnp.where(draws.chance(0.3), same, mixed * draws.uniform(0.3, 1.0))
-    return blurred + share * (blur(soft, draws.uniform(0.8, 2.0)) - blurred)
+    return blurred + share * (1 - small) * (blur(soft, draws.uniform(0.8, 2.0)) - blurred)
 
 
 def _add_core(draws: Draws, image: Array, core: Array, middle: Array, spread: Array) -> Array:
@@ -176,14 +187,15 @@ def _acquire(
               for n, step in zip(image.shape, steps, strict=True)]  # fmt: skip
     _, spread = _middle_and_spread(image, brain)
     thin = jnp.stack(steps).max() < _THIN  # a 3D scan, with more noise in a voxel
-    usual = jnp.where(thin, draws.uniform(0.15, 0.85), draws.uniform(0.05, 0.55))
+    usual = jnp.where(thin, draws.uniform(*NOISE_THIN), draws.uniform(*NOISE_THICK))
     share = jnp.where(draws.chance(0.08), draws.uniform(0.7, 1.2), usual)
     sigma = share * jnp.maximum(spread, 0.03)
     common = jnp.where(draws.chance(0.75), draws.uniform(0.3, 0.65), SHARP)
     across = jnp.stack(steps) > jnp.stack(steps).min()  # not from slice to slice
     image, [soft, change] = acquisition.acquire(
-        draws, image, lesions, slices, sigma=sigma, spread=jnp.where(across, SHARP, common)
-    )
+        draws, image, lesions, slices, sigma=sigma, spread=jnp.where(across, SHARP, common),
+        enhance=lambda sampled: acquisition.sharpen(draws, sampled, ~across),
+    )  # fmt: skip
     image = blur(image, jnp.where(draws.chance(0.3), draws.uniform(0.3, 0.7), SHARP))
     return acquisition.numbers(draws, image), soft, change
 
@@ -250,6 +262,7 @@ def _visible(image: Array, outlined: Array, number: Array) -> Array:
     size, inner, spread = moments(outlined & (number > 0))
     count, outer, noise = moments(around)
     level = jnp.where(count > 0, outer, 0.0)
-    clear = inner - level >= jnp.maximum(_VISIBLE, _ABOVE_NOISE * noise)
+    least = jnp.where(size < SMALL_VOXELS, VISIBLE_SMALL, _VISIBLE)
+    clear = inner - level >= jnp.maximum(least, _ABOVE_NOISE * noise)
     seen = clear | (inner + 1.28 * spread - level >= _BRIGHT)
     return outlined & (seen & (parts > 0) & (size >= LEAST_VOXELS))[number]

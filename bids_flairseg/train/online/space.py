@@ -6,11 +6,19 @@ import jax.numpy as jnp
 from jax import Array
 
 from bids_flairseg.train.online.contrast import SPREAD, Anatomy, among
-from bids_flairseg.train.online.draws import Draws, Shape
+from bids_flairseg.train.online.draws import Draws, Shape, blur
 from bids_flairseg.train.online.heads import DEPTH_STEP_MM, NUMBERS, STEP_MM, Head
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.atrophy import THICKNESS_MM
+from bids_flairseg.train.synthesis.atrophy import (
+    FOLD_MM,
+    FOLDED_MM,
+    RIM,
+    THICKNESS_MM,
+    TOUCHING,
+)
 from bids_flairseg.train.synthesis.space import PoseConfig
+
+_STEPS_MM = 0.6  # depths are looked up at the nearest voxel
 
 
 def coordinates(
@@ -139,11 +147,18 @@ def move(draws: Draws, head: Head, where: Array, voxel_mm: float) -> Anatomy:
     thickness = draws.triangular(*map(jnp.float32, THICKNESS_MM)) + draws.uniform(
         0, 0.5
     ) * SPREAD * draws.field(labels.shape, 35.0, voxel_mm)
-    beyond = sample(head.depth, where).astype(jnp.float32) * DEPTH_STEP_MM - thickness
-    share = jnp.clip(beyond / jnp.maximum(voxel_mm, draws.uniform(0.7, 1.3)) + 0.5, 0, 1)
-    fluid = jnp.where(among(labels, *lb.CORTEX), share, 0.0)
+    depth = sample(head.depth, where).astype(jnp.float32) * DEPTH_STEP_MM
+    beyond = (depth - thickness) / jnp.maximum(voxel_mm, draws.uniform(0.7, 1.3))
+    smooth = blur(depth, _STEPS_MM / voxel_mm)
+    fold = smooth - blur(smooth, FOLD_MM / voxel_mm)
+    low, high = FOLDED_MM
+    touching = draws.uniform(*TOUCHING) + 0.35 * SPREAD * draws.field(labels.shape, 20.0, voxel_mm)
+    line = jnp.clip((fold - low) / (high - low), 0, 1) * (depth > 1) * jnp.clip(touching, 0, 1)
+    cortex = among(labels, *lb.CORTEX)
+    fluid = jnp.where(cortex, jnp.maximum(jnp.clip(beyond + 0.5, 0, 1), line), 0.0)
+    rim = draws.uniform(*RIM) * cortex * (1 - fluid) * (jnp.clip(depth / thickness, 0, 1) - 0.5)
     labels = jnp.where(fluid > 0.5, NUMBERS.index(lb.CSF[0]), labels)
-    return Anatomy(labels, fluid, distance(8), distance(16), distance(24) * 2)
+    return Anatomy(labels, fluid, rim, distance(8), distance(16), distance(24) * 2)
 
 
 def dilate(mask: Array, times: int) -> Array:

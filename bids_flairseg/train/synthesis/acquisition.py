@@ -12,6 +12,8 @@ from bids_flairseg.train.synthesis.space import Rng, smooth_field
 
 #: How often the head moves between odd and even slices, and while a slice is acquired.
 MOVED_BETWEEN, MOVED_WITHIN = 0.06, 0.1
+#: How often edges are enhanced, over how many voxels (standard deviation), and how much.
+SHARPENED, SHARPEN_OVER, SHARPEN_BY = 0.6, (0.5, 1.0), (0.2, 1.4)
 
 
 def bias(
@@ -159,6 +161,32 @@ def _along(
 ) -> NDArray[np.float32]:
     moved = np.tensordot(matrix, image, axes=(1, axis))
     return np.ascontiguousarray(np.moveaxis(moved, 0, axis), dtype=np.float32)
+
+
+def sharpen(
+    rng: Rng, image: NDArray[np.float32], in_plane: Sequence[bool]
+) -> NDArray[np.float32]:
+    """Enhance edges at times, as scanners do, and as interpolation by sinc does.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    image : ndarray of float32, shape (X, Y, Z)
+        Signal.
+    in_plane : sequence of bool
+        The axes that are not across thick slices.
+
+    Returns
+    -------
+    sharp : ndarray of float32, shape (X, Y, Z)
+        0 or more.
+    """
+    if rng.random() > SHARPENED:
+        return image
+    sigma, amount = rng.uniform(*SHARPEN_OVER), rng.uniform(*SHARPEN_BY)
+    smooth = ndimage.gaussian_filter(image, [sigma * axis for axis in in_plane], truncate=2.5)
+    return np.asarray(np.maximum(image + amount * (image - smooth), 0), np.float32)
 
 
 def noise(

@@ -13,6 +13,13 @@ from bids_flairseg.train.synthesis.space import Rng, magnify, sample, sample_lab
 
 #: Thickness of the cortex: least, most often, most.
 THICKNESS_MM = (1.7, 2.8, 4.0)
+#: Share of fluid where the banks of a sulcus touch, at the least and at the most; below 0 is none.
+TOUCHING = (-0.3, 0.9)
+#: By how much cortex is brighter at its surface than in its middle, relative to its signal.
+RIM = (-0.05, 0.25)
+#: How fine a fold must be to count as one, and by how much, in mm, its middle is then deeper than
+#: what lies around it: from there on there is fluid, and from there on as much as there can be.
+FOLD_MM, FOLDED_MM = 1.2, (0.1, 0.4)
 _LATERAL = lb.table({(4, 43): 1})
 _CORTEX = lb.table({lb.CORTEX: 1})
 _BELOW = lb.table({lb.WHITE + lb.DEEP_GREY: 1})
@@ -52,6 +59,8 @@ class Moved:
         Label of each voxel of the new grid.
     fluid : ndarray of float32, shape (X, Y, Z)
         Share of each voxel that is cortex in the old map and sulcus now.
+    rim : ndarray of float32, shape (X, Y, Z)
+        By how much the cortex is brighter there than in its middle, relative to its signal.
     where : ndarray of float32, shape (3, X, Y, Z)
         Where each voxel lies in the old map.
     old : ndarray of uint16, shape (A, B, C)
@@ -60,6 +69,7 @@ class Moved:
 
     labels: NDArray[np.uint16]
     fluid: NDArray[np.float32]
+    rim: NDArray[np.float32]
     where: NDArray[np.float32]
     old: NDArray[np.uint16]
 
@@ -77,6 +87,7 @@ class Moved:
             Interpolated linearly; 0 outside the old map.
         """
         image = ndimage.map_coordinates(signals[self.old], self.where, order=1, mode="constant")
+        image *= 1 + self.rim
         image += self.fluid * (signals[lb.CSF[0]] - signals[lb.CORTEX[0]])
         return np.asarray(image, np.float32)
 
@@ -144,7 +155,14 @@ class Sulci:
         cortex = sample((_CORTEX[self.labels] > 0).astype(np.float32), where, near)
         depth = sample(self.depth, where, near)
         beyond = (depth - thickness) / max(voxel_mm, rng.uniform(0.7, 1.3))
-        sulcus = np.clip(beyond + 0.5, 0, 1).astype(np.float32)
+        fold = depth - ndimage.gaussian_filter(depth, FOLD_MM / voxel_mm, truncate=2.5)
+        low, high = FOLDED_MM
+        line = np.clip((fold - low) / (high - low), 0, 1) * (depth > 1)
+        line *= np.clip(
+            rng.uniform(*TOUCHING) + 0.35 * smooth_field(rng, labels.shape, 20, voxel_mm), 0, 1
+        )
+        sulcus = np.maximum(np.clip(beyond + 0.5, 0, 1), line).astype(np.float32)
+        rim = rng.uniform(*RIM) * cortex * (1 - sulcus) * (np.clip(depth / thickness, 0, 1) - 0.5)
         drawn = (_CORTEX[labels] > 0) & (sulcus > 0.5)
         aged = np.where(drawn, np.uint16(lb.CSF[0]), labels)
-        return Moved(aged, cortex * sulcus, where, self.labels)
+        return Moved(aged, cortex * sulcus, rim.astype(np.float32), where, self.labels)

@@ -20,6 +20,8 @@ _MUSCLE, _EYES, _SKIN, _BONE = 507, 506, 511, (515, 516)
 DEEP_GREY = (((10, 49), 0.1), ((11, 50), 0.4), ((12, 51), 0.4), ((26, 58), 0.4), ((28, 60), 0.0))
 #: Cortex, white matter being 1: least, most often, most.
 GREY = (1.05, 1.2, 1.45)
+#: Standard deviation of the blur of what is painted: 3D scans are as sharp as their voxels.
+BLUR_MM = (0.1, 0.5)
 #: Groups of tissues; by how much each changes at most over centimetres, and over 5 to 15 mm.
 CHANGES = (
     (lb.CORTEX + lb.CEREBELLAR_CORTEX, 0.10, 0.06),
@@ -173,7 +175,7 @@ def _texture(rng: Rng, image: NDArray[np.float32], voxel_mm: float) -> NDArray[n
     ndimage.gaussian_filter(grain, rng.uniform(0.4, 1.0) / voxel_mm, output=grain, truncate=2.5)
     grain *= rng.uniform(0.01, 0.09) / (grain.std() + 1e-6)
     image = image * (1 + grain)
-    blur = rng.uniform(0.2, 0.65) / voxel_mm
+    blur = rng.uniform(*BLUR_MM) / voxel_mm
     return np.asarray(ndimage.gaussian_filter(image, blur, truncate=2.5))
 
 

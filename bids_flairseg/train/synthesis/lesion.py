@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +23,8 @@ NORMALISATION = "robust"
 _POSE = space.PoseConfig(
     rotation_deg=10, nod_deg=22, scale=0.1, shear=0.04, shift_mm=3, bend_mm=2.5
 )
+#: Noise in a voxel, in units of the spread of tissue: of 3D scans, and of thicker slices.
+NOISE_THIN, NOISE_THICK = (0.1, 0.7), (0.05, 0.5)
 _THIN_MM = 1.6  # a scan with such slices is a 3D one, with more noise in a voxel
 
 
@@ -147,16 +147,19 @@ def _acquire(
     if sliced:
         thickness = float(rng.choice([rng.uniform(1.5, 3.2), rng.uniform(2.5, 6.5)]))
     _, spread = middle_and_spread(image[brain])
-    usual = rng.uniform(0.15, 0.85) if thickness < _THIN_MM else rng.uniform(0.05, 0.55)
+    usual = rng.uniform(*(NOISE_THIN if thickness < _THIN_MM else NOISE_THICK))
     share = rng.uniform(0.7, 1.2) if rng.random() < 0.08 else usual
     axis = int(rng.choice([2, 2, 2, 2, 0, 1]))
     common = rng.uniform(0.3, 0.65) if rng.random() < 0.75 else 0.0
-    spoil = partial(
-        acquisition.noise, rng, sigma=share * max(spread, 0.03),
-        spread=[0.0 if sliced and axis == along else common for along in range(3)],
-    )  # fmt: skip
-    in_plane = float(rng.uniform(1.0, 1.5)) if rng.random() < 0.25 else VOXEL_MM
-    steps = acquisition.steps(axis, thickness if sliced else in_plane, in_plane)
+    in_plane = [not (sliced and axis == along) for along in range(3)]
+    sigma = share * max(spread, 0.03)
+
+    def spoil(sampled: NDArray[np.float32]) -> NDArray[np.float32]:
+        sharp = acquisition.sharpen(rng, sampled, in_plane)
+        return acquisition.noise(rng, sharp, sigma=sigma, spread=[common * a for a in in_plane])
+
+    voxel = float(rng.uniform(1.0, 1.5)) if rng.random() < 0.25 else VOXEL_MM
+    steps = acquisition.steps(axis, thickness if sliced else voxel, voxel)
     image, soft, change = acquisition.slices(
         rng, [image, *lesions], VOXEL_MM, steps_mm=steps, spoil=spoil
     )

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 _DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
+#: What a lesion of few voxels (1 mm) must have instead of 0.9, or nobody sees it.
+VISIBLE_SMALL, SMALL_VOXELS = 1.3, 100
 _ABOVE_NOISE = 0.8  # by how many standard deviations of what lies around it a lesion stands out
 _FAINTEST = 0.6  # of what a lesion changes in a voxel that a rater still takes in, same units
 #: Of 1 mm: fewer are nothing that a rater would outline.
@@ -66,7 +68,7 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
     -------
     outlined : ndarray of bool, shape (X, Y, Z)
         26-connected parts of four voxels and more whose median lies 0.9 above that of the tissue
-        around them, and above what varies there, or whose 90th centile lies 2 above it, as in a
+        around them (1.3 if they have less than 100 voxels), and above what varies there, or whose 90th centile lies 2 above it, as in a
         lesion with a dark middle.
     """
     parts = cc3d.connected_components(lesions, connectivity=26)
@@ -77,8 +79,10 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
         around = tissue_around(values, part, parts[wide] > 0)
         around = around if around.size else np.zeros(1, np.float32)
         middle, upper = np.percentile(values[part], [50, 90]) - np.median(around)
-        clear = middle >= max(_VISIBLE, _ABOVE_NOISE * float(np.std(around)))
-        if np.count_nonzero(part) >= LEAST_VOXELS and (clear or upper >= _BRIGHT):
+        size = np.count_nonzero(part)
+        least = VISIBLE_SMALL if size < SMALL_VOXELS else _VISIBLE
+        clear = middle >= max(least, _ABOVE_NOISE * float(np.std(around)))
+        if size >= LEAST_VOXELS and (clear or upper >= _BRIGHT):
             outlined[wide] |= part
     return outlined
 

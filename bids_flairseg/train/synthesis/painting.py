@@ -12,6 +12,8 @@ from bids_flairseg.train.synthesis import space
 from bids_flairseg.train.synthesis.space import Rng
 
 # Contrast above healthy tissue, in units of its spread: most kinds, and two of their own.
+#: Lesions of so many voxels (1 mm) and fewer count as small; by how much those are brighter.
+SMALL_VOXELS, BRIGHTER = 80, 0.4
 _LEVEL, _LEVELS = (1.5, 2.7, 5.0), {"tumour": (2.0, 3.6, 6.5), "stroke": (1.8, 3.2, 6.0)}
 
 
@@ -72,13 +74,14 @@ def add_lesions(
         return image
     middle, spread = middle_and_spread(image[brain])
     spread = max(spread, 0.03)
-    level = rng.triangular(*_LEVELS.get(kind, _LEVEL)) * _own_levels(rng, soft)
+    own, small = _own_levels(rng, soft)
+    level = rng.triangular(*_LEVELS.get(kind, _LEVEL)) * own
     changes = [
         rng.uniform(0.1, most) * space.smooth_field(rng, image.shape, rng.uniform(*apart), voxel_mm)
         for most, apart in ((0.5, (8, 25)), (0.4, (2.5, 8)))
     ]
     plateau = middle + spread * level * np.maximum(1 + sum(changes), 0.2)
-    blurred = _border(rng, soft, voxel_mm)
+    blurred = _border(rng, soft, voxel_mm, small)
     if rng.random() < 0.5:  # brightest in the middle
         deep = np.clip(2 * _smooth(soft, 2.0 / voxel_mm) - 0.8, -0.3, 1)
         plateau += spread * level * rng.uniform(0.2, 0.9) * deep
@@ -97,11 +100,13 @@ def add_lesions(
     return np.asarray(image, dtype=np.float32)
 
 
-def _border(rng: Rng, soft: NDArray[np.float32], voxel_mm: float) -> NDArray[np.float32]:
+def _border(
+    rng: Rng, soft: NDArray[np.float32], voxel_mm: float, small: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Blur lesions, in most heads some of them, or one side of them, more than others."""
     sharp, dull = rng.uniform(0.4, 0.8), rng.uniform(0.9, 2.1)
     blurred = _smooth(soft, sharp / voxel_mm)
-    change = _smooth(soft, dull / voxel_mm) - blurred
+    change = (_smooth(soft, dull / voxel_mm) - blurred) * (1 - small)
     if rng.random() < 0.3:
         return np.asarray(blurred + change * rng.choice([0.0, 0.0, 1.0]), np.float32)
     mixed = space.smooth_field(rng, soft.shape, rng.uniform(8, 25), voxel_mm)
@@ -150,12 +155,21 @@ def hollow(
     return np.asarray(image + soft * (level * rng.uniform(0.8, 2.0) - image), np.float32)
 
 
-def _own_levels(rng: Rng, soft: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how bright each lesion and what lies around it is, next to the others of the head."""
+def _own_levels(
+    rng: Rng, soft: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return how bright each lesion and what lies around it is, next to the others of the head.
+
+    Also how small it is, from 1 to 0: the borders of small ones are sharp, and take less of what
+    they have in the middle, so that they are as bright as others in the image.
+    """
     parts, count = cc3d.connected_components(soft > 0.3, connectivity=26, return_N=True)
     around = ndimage.maximum_filter(parts, 7)
-    own = np.exp(0.25 * rng.standard_normal(count + 1, np.float32))
-    return np.asarray(own[np.where(parts > 0, parts, around)])
+    voxels = cc3d.statistics(parts)["voxel_counts"].astype(np.float32)
+    small = np.exp(-voxels / SMALL_VOXELS)
+    own = np.exp(0.25 * rng.standard_normal(count + 1, np.float32)) * (1 + BRIGHTER * small)
+    number = np.where(parts > 0, parts, around)
+    return np.asarray(own[number]), np.asarray(small[number])
 
 
 def _add_core(
