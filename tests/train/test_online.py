@@ -19,8 +19,8 @@ from bids_flairseg.train.online.heads import (
     draw_map,
     pack_head,
 )
-from bids_flairseg.train.synthesis import atrophy, outline
 from bids_flairseg.train.synthesis import acquisition as numpy_acquisition
+from bids_flairseg.train.synthesis import atrophy, outline
 from bids_flairseg.train.synthesis import contrast as numpy_contrast
 from bids_flairseg.train.synthesis import healthy as numpy_healthy
 from bids_flairseg.train.synthesis import labels as lb
@@ -145,9 +145,8 @@ def test_noise_is_as_smooth_as_the_slices_are_thick() -> None:
     flat = np.ones((32, 32, 40), np.float32)
     still = [acquisition.draw_slices(draws(1), 32, np.float32(1)) for _ in range(2)]
     thick = acquisition.draw_slices(draws(1), 40, np.float32(5))
-    noisy, _ = acquisition.acquire(
-        draws(2), flat, [], [*still, thick], sigma=np.float32(0.05), spread=np.full(3, SHARP)
-    )
+    scanner = acquisition.Scanner(np.float32(0.05), np.full(3, SHARP), np.zeros(3, bool))
+    noisy, _ = acquisition.acquire(draws(2), flat, [], [*still, thick], scanner)
     noisy = np.asarray(noisy)[4:-4, 4:-4, 6:-6]
     across, within = (np.diff(noisy, axis=axis).std() for axis in (2, 0))
     assert across < 0.5 * within

@@ -6,7 +6,6 @@ slices as in a scan that was resampled.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -83,6 +82,25 @@ class Slices:
     odd: Array
 
 
+@dataclass(frozen=True)
+class Scanner:
+    """What is done to the samples.
+
+    Parameters
+    ----------
+    sigma : jax.Array
+        Standard deviation of the Rician noise.
+    spread : jax.Array of float32, shape (3,)
+        Standard deviation in samples over which the noise is smoothed, along each axis.
+    enhanced : jax.Array of bool, shape (3,)
+        Axes along which edges may be enhanced.
+    """
+
+    sigma: Array
+    spread: Array
+    enhanced: Array
+
+
 def draw_slices(draws: Draws, size: int, step: Array) -> Slices:
     """Draw the slices of one axis.
 
@@ -143,9 +161,8 @@ def draw_steps(draws: Draws, voxel_mm: float, thick: float, thickness_mm: Array)
 
 
 def acquire(
-    draws: Draws, image: Array, others: list[Array], slices: list[Slices], *, sigma: Array,
-    spread: Array, enhance: Callable[[Array], Array] | None = None,
-) -> tuple[Array, list[Array]]:  # fmt: skip
+    draws: Draws, image: Array, others: list[Array], slices: list[Slices], scanner: Scanner
+) -> tuple[Array, list[Array]]:
     """Sample an image with movement, noise, ghosts and ringing, and interpolate it back.
 
     Parameters
@@ -158,12 +175,8 @@ def acquire(
         What is sampled, and moved between slices, in the same way, but without other faults.
     slices : list of Slices
         For each axis.
-    sigma : jax.Array
-        Standard deviation of the Rician noise.
-    spread : jax.Array of float32, shape (3,)
-        Standard deviation in samples over which the noise is smoothed, along each axis.
-    enhance : callable or None
-        What the scanner does to the slices before there is noise.
+    scanner : Scanner
+        Noise, and edges that may be enhanced.
 
     Returns
     -------
@@ -176,15 +189,15 @@ def acquire(
         image = along(cut.profile * cut.gain[:, None], image, axis)
         others = [along(cut.profile, other, axis) for other in others]
     image, *others = _move_between(draws, [image, *others], slices)
-    image = _shake(draws, enhance(image) if enhance else image)
-    real, imaginary = (sigma * _grain(draws, image, spread) for _ in range(2))
+    image = _shake(draws, sharpen(draws, image, scanner.enhanced))
+    real, imaginary = (scanner.sigma * _grain(draws, image, scanner.spread) for _ in range(2))
     acquired = [jnp.hypot(image + real, imaginary), *others]
     for axis, cut in enumerate(slices):
         acquired = [along(cut.back, each, axis) for each in acquired]
     return acquired[0], acquired[1:]
 
 
-def sharpen(draws: Draws, image: Array, in_plane: Array) -> Array:
+def sharpen(draws: Draws, image: Array, axes: Array) -> Array:
     """Enhance edges at times, as scanners do, and as interpolation by sinc does.
 
     Parameters
@@ -193,8 +206,8 @@ def sharpen(draws: Draws, image: Array, in_plane: Array) -> Array:
         Source of randomness.
     image : jax.Array of float32, shape (X, Y, Z)
         Signal.
-    in_plane : jax.Array of bool, shape (3,)
-        The axes that are not across thick slices.
+    axes : jax.Array of bool, shape (3,)
+        Along which: those that are not across thick slices.
 
     Returns
     -------
@@ -202,7 +215,7 @@ def sharpen(draws: Draws, image: Array, in_plane: Array) -> Array:
         0 or more.
     """
     amount = jnp.where(draws.chance(SHARPENED), draws.uniform(*SHARPEN_BY), 0)
-    smooth = blur(image, jnp.where(in_plane, draws.uniform(*SHARPEN_OVER), SHARP))
+    smooth = blur(image, jnp.where(axes, draws.uniform(*SHARPEN_OVER), SHARP))
     return jnp.maximum(image + amount * (image - smooth), 0)
 
 

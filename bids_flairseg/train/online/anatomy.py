@@ -63,7 +63,8 @@ def anatomy_example(key: Array, head: Head, *, shape: Shape = SHAPE) -> tuple[Ar
     seen = image > 1e-4
     sigma = jnp.where(draws.chance(0.5), draws.uniform(0, 0.025), draws.uniform(0.015, 0.065))
     sigma = jnp.where(draws.chance(0.07), draws.uniform(0.06, 0.13), sigma)
-    image, _ = acquisition.acquire(draws, image, [], slices, sigma=sigma, spread=jnp.full(3, SHARP))
+    scanner = acquisition.Scanner(sigma, jnp.full(3, SHARP), jnp.zeros(3, bool))
+    image, _ = acquisition.acquire(draws, image, [], slices, scanner)
     image = acquisition.numbers(draws, image)
     thickest = jnp.argmax(jnp.stack(steps) * jnp.asarray([1.0, 1.0, 1.001]))
     field = space.open_field(draws, shape, thickest, 0.30, 0.74) | ~draws.chance(0.5)

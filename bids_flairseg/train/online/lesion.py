@@ -192,10 +192,8 @@ def _acquire(
     sigma = share * jnp.maximum(spread, 0.03)
     common = jnp.where(draws.chance(0.75), draws.uniform(0.3, 0.65), SHARP)
     across = jnp.stack(steps) > jnp.stack(steps).min()  # not from slice to slice
-    image, [soft, change] = acquisition.acquire(
-        draws, image, lesions, slices, sigma=sigma, spread=jnp.where(across, SHARP, common),
-        enhance=lambda sampled: acquisition.sharpen(draws, sampled, ~across),
-    )  # fmt: skip
+    scanner = acquisition.Scanner(sigma, jnp.where(across, SHARP, common), ~across)
+    image, [soft, change] = acquisition.acquire(draws, image, lesions, slices, scanner)
     image = blur(image, jnp.where(draws.chance(0.3), draws.uniform(0.3, 0.7), SHARP))
     return acquisition.numbers(draws, image), soft, change
 

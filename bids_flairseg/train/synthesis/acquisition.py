@@ -163,9 +163,7 @@ def _along(
     return np.ascontiguousarray(np.moveaxis(moved, 0, axis), dtype=np.float32)
 
 
-def sharpen(
-    rng: Rng, image: NDArray[np.float32], in_plane: Sequence[bool]
-) -> NDArray[np.float32]:
+def sharpen(rng: Rng, image: NDArray[np.float32], in_plane: Sequence[bool]) -> NDArray[np.float32]:
     """Enhance edges at times, as scanners do, and as interpolation by sinc does.
 
     Parameters

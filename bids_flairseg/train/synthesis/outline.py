@@ -68,8 +68,8 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
     -------
     outlined : ndarray of bool, shape (X, Y, Z)
         26-connected parts of four voxels and more whose median lies 0.9 above that of the tissue
-        around them (1.3 if they have less than 100 voxels), and above what varies there, or whose 90th centile lies 2 above it, as in a
-        lesion with a dark middle.
+        around them (1.3 if they have less than 100 voxels), and above what varies there, or whose
+        90th centile lies 2 above it, as in a lesion with a dark middle.
     """
     parts = cc3d.connected_components(lesions, connectivity=26)
     outlined = np.zeros_like(lesions)
