@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -128,7 +131,7 @@ def test_two_devices_that_share_a_batch_come_to_the_same_weights_as_one(tmp_path
     assert found["difference"] < 1e-3
 
 
-def on_jax(script: str, *folders: Path, **variables: str) -> dict[str, Any]:
+def on_jax(script: str, *folders: Path, **variables: str) -> Any:
     """Run a script without TensorFlow; its last line is JSON."""
     python = os.environ.get("FLAIRSEG_JAX_PYTHON", sys.executable)
     if python == sys.executable and find_spec("jax") is None:
@@ -141,3 +144,29 @@ def on_jax(script: str, *folders: Path, **variables: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+IMPORTED = """
+import json, sys
+sys.modules["tensorflow"] = None
+from bids_flairseg.train import engine, export
+from bids_flairseg.train.online import fit
+print(json.dumps([module.__file__ for name, module in sys.modules.items()
+                  if name.startswith("bids_flairseg") and module.__file__]))
+"""
+
+
+def test_the_environment_of_ci_has_what_training_on_jax_imports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("FLAIRSEG_JAX_PYTHON", raising=False)  # here is whatever there may be
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split("[>=<[]", each)[0] for each in project["dependencies"]} - {"tensorflow"}
+    owners, used = metadata.packages_distributions(), set()
+    for file in on_jax(IMPORTED):
+        for line in re.findall(r"^(?:from|import) (\w+)", Path(file).read_text(), re.MULTILINE):
+            used |= needed.intersection(owners.get(line, []))
+    assert {"keras", "numpy", "scipy"} <= used
+    words = [word.strip("';") for word in (ROOT / ".ci" / "run").read_text().split()]
+    missing = used - {word.split(">=")[0] for word in words}
+    assert not missing, f".ci/run: expected {sorted(missing)} in the environment with JAX"

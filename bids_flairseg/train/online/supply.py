@@ -79,6 +79,11 @@ class LesionSupply:
         Lesion maps that are kept; from then on the oldest ones give way.
     leave_out : collection of str
         Patients whose lesion masks are not used, with or without ``sub-``.
+
+    Raises
+    ------
+    MissingInputError
+        See ``synthesis.shapes.LesionShapes.read``; before any process is started.
     """
 
     def __init__(
@@ -91,6 +96,8 @@ class LesionSupply:
         room: int,
         leave_out: Collection[str] = (),
     ) -> None:
+        if shapes:  # a mistyped patient is told here and now, not by a process that ends
+            LesionShapes.read(shapes, leave_out=leave_out)
         context = multiprocessing.get_context("spawn")
         self._queue: Queue[Any] = context.Queue(_AHEAD)
         workers = min(workers, len(heads))
