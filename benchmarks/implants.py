@@ -6,9 +6,9 @@ What it finds in the one and not in the other tells what the synthesis lacks, wi
     python -m bids_flairseg.train.pool lesion POOL --heads LABELMAPS --count 15
     python benchmarks/implants.py OUT POOL [--model BUNDLE ...] [--cubic-mm 60] [--contrast 3]
 
-Spots are ellipsoids with the border of one voxel, added to what looks like white matter, away from
-the lesions that the main job found, or that were drawn. Intensities are those of the normalised
-image.
+Spots are ellipsoids with the border of one voxel, added to what looks like white matter, away
+from the lesions that the main job found, or that were drawn; where a network marks the place
+anyway it is left out. Intensities are those of the normalised image.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from zlib import crc32
 
 # first: it asks TensorFlow for oneDNN's convolutions, before it is loaded
 import bids_flairseg  # noqa: F401  # isort: skip
+import keras
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -31,18 +32,24 @@ from bids_flairseg.model.bundle import bundled, load_bundle
 from bids_flairseg.model.runtime import set_up
 from bids_flairseg.train.scores import probabilities
 
-#: Depths below the surface of the brain in mm between which spots are counted, and how many.
-DEPTHS_MM, EACH = (4, 11, 18, 28), 12
-#: White matter: how bright and how dark its neighbourhood is at most, and how far from lesions.
-_MEAN, _BRIGHTEST, _DARKEST, _FROM_LESIONS = 0.1, 0.9, -2.2, 6
-_REACH, _APART = 8, 12
+#: Depths below the surface of the brain between which spots are counted, and how many of them.
+DEPTHS_MM, SPOTS = (4, 11, 18, 28), 12
+#: Largest spot that its box holds.
+MOST_CUBIC_MM = 300
+# White matter: mean, brightest and darkest of what lies up to 2 voxels away, at most and at least.
+_MEAN, _BRIGHTEST, _DARKEST = 0.1, 0.9, -2.2
+# Voxels: half a spot's box, how far spots lie apart, and how far from lesions.
+_REACH, _APART, _FROM_LESIONS = 8, 12, 6
+# Where it must be found: its middle.
+_MIDDLE = (slice(_REACH - 1, _REACH + 2),) * 3
 
 
 def white_matter(image: NDArray[np.float32], lesion: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return voxels with nothing but evenly dark tissue 2 mm around them."""
-    brightest = ndimage.maximum_filter(ndimage.gaussian_filter(image, 0.7), 5)
-    plain = (ndimage.uniform_filter(image, 5) < _MEAN) & (brightest < _BRIGHTEST)
-    plain &= ndimage.minimum_filter(image, 5) > _DARKEST
+    smooth = ndimage.gaussian_filter(image, 0.7)
+    plain = ndimage.uniform_filter(image, 5) < _MEAN
+    plain &= ndimage.maximum_filter(smooth, 5) < _BRIGHTEST
+    plain &= ndimage.minimum_filter(smooth, 5) > _DARKEST
     return np.asarray(plain & ~ndimage.binary_dilation(lesion, iterations=_FROM_LESIONS))
 
 
@@ -66,10 +73,10 @@ def implant(
     free = white_matter(image, lesion)
     changed, spots = image.astype(np.float32), []
     for layer, (least, most) in enumerate(pairwise(DEPTHS_MM)):
-        places = np.argwhere(free & (depth >= max(least, _REACH / 2)) & (depth < most))
+        places = np.argwhere(free & (depth >= least) & (depth < most))
         count = 0
         for place in places[rng.permutation(len(places))]:
-            if count == EACH:
+            if count == SPOTS:
                 break
             low, high = place - _REACH, place + _REACH + 1
             if free[tuple(place)] and (low >= 0).all() and (high <= image.shape).all():
@@ -90,6 +97,25 @@ def brains(source: Path) -> Iterator[Pair]:
         yield name, image[box], lesion[box]
 
 
+def found(
+    model: keras.Model, threshold: float, pair: Pair, cubic_mm: float, contrast: float
+) -> list[tuple[int, bool]]:
+    """Return the layer of each spot, and whether the network finds it; see :func:`implant`."""
+    image, spots = implant(pair, cubic_mm, contrast)
+    before, after = (mirrored_mean(model, each) for each in (pair[1], image))
+    return [
+        (layer, bool(after[box][_MIDDLE].max() > threshold))
+        for layer, box in spots
+        if before[box][_MIDDLE].max() <= threshold
+    ]
+
+
+def mirrored_mean(model: keras.Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean probability of an image and its mirror image."""
+    plain = probabilities(model, image)[..., 0]
+    return (plain + probabilities(model, image[::-1])[::-1, ..., 0]) / 2
+
+
 def main() -> None:
     """Print the share of the spots that each network finds in each kind of brain."""
     parser = argparse.ArgumentParser(
@@ -101,31 +127,26 @@ def main() -> None:
     parser.add_argument("--contrast", type=float, default=3)
     parser.add_argument("--each", action="store_true", help="a row for each brain")
     chosen = parser.parse_args()
+    if not 0 < chosen.cubic_mm <= MOST_CUBIC_MM:
+        parser.error(f"--cubic-mm: expected up to {MOST_CUBIC_MM}, found {chosen.cubic_mm:g}")
     set_up(2, "cpu")
+    print(f"Found of spots of {chosen.cubic_mm:g} mm3, {chosen.contrast:g} brighter:\n")
     layers = [f"{a} to {b} mm deep" for a, b in pairwise(DEPTHS_MM)]
     print("| network | brains | " + " | ".join(layers) + " |\n|---|---|" + "---|" * len(layers))
     for path in chosen.model:
         bundle = load_bundle(path)
-        least = bundle.config.inference.threshold
+        threshold = bundle.config.inference.threshold
         for source in chosen.sources:
-            found: dict[str, list[tuple[int, bool]]] = {}
+            rows: dict[str, list[tuple[int, bool]]] = {}
             for pair in brains(source):
-                image, spots = implant(pair, chosen.cubic_mm, chosen.contrast)
-                plain = probabilities(bundle.model, image)[..., 0]
-                mirrored = probabilities(bundle.model, image[::-1])[::-1, ..., 0]
-                mean = (plain + mirrored) / 2
-                middle = np.s_[_REACH - 1 : _REACH + 2]
-                row = found.setdefault(pair[0] if chosen.each else source.name, [])
-                row += [
-                    (layer, bool(mean[box][middle, middle, middle].max() > least))
-                    for layer, box in spots
-                ]
-            for name, hits in found.items():
-                cells = []
-                for layer in range(len(layers)):
-                    those = [hit for depth, hit in hits if depth == layer]
-                    cells.append(f"{np.mean(those):.2f} of {len(those)}" if those else "n/a")
-                print(f"| {path.name} | {name} | " + " | ".join(cells) + " |", flush=True)
+                hits = found(bundle.model, threshold, pair, chosen.cubic_mm, chosen.contrast)
+                rows.setdefault(pair[0] if chosen.each else str(source), []).extend(hits)
+            if not rows:
+                parser.error(f"{source}: expected a run of flairseg or a pool, found no image")
+            for name, hits in rows.items():
+                those = [[hit for depth, hit in hits if depth == n] for n in range(len(layers))]
+                cells = [f"{sum(hit)} of {len(hit)}" for hit in those]
+                print(f"| {path} | {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

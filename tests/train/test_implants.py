@@ -48,9 +48,11 @@ def test_spots_lie_in_plain_tissue_away_from_lesions_and_are_as_bright_as_asked(
 
 
 def test_the_same_brain_has_the_same_spots(implants: dict[str, Any]) -> None:
-    image = np.full((40, 40, 40), -0.5, np.float32)
+    image = np.zeros((60, 60, 60), np.float32)
+    image[5:55, 5:55, 5:55] = -0.5
     lesion = np.zeros(image.shape, bool)
     first, again = (implants["implant"](("a", image, lesion), 60, 3.0)[0] for _ in range(2))
     other, _ = implants["implant"](("b", image, lesion), 60, 3.0)
     assert (first == again).all()
+    assert (first != image).any()
     assert (first != other).any()

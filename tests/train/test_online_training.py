@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 pytest.importorskip("jax", reason="no JAX in this environment (extra bids-flairseg[jax])")
 
 from bids_flairseg.errors import MissingInputError
-from bids_flairseg.train.online.supply import LesionSupply
+from bids_flairseg.train.online import supply
 
 ROOT = Path(__file__).resolve().parents[2]
 Labels = NDArray[np.uint16]
@@ -85,11 +86,16 @@ def test_training_on_the_device_goes_on_settles_and_becomes_a_bundle(
     assert (tmp_path / "bundle" / "model.weights.h5").exists()
 
 
-def test_a_mistyped_patient_is_told_before_processes_start(tmp_path: Path) -> None:
+def test_a_mistyped_patient_is_told_before_processes_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing, "get_context", lambda *_: pytest.fail("started"))
     masks = tmp_path / "sub-01" / "anat"
     masks.mkdir(parents=True)
     image = nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4))
     for name in ("label-lesion", "desc-brain"):
         nib.save(image, masks / f"sub-01_{name}_mask.nii.gz")
     with pytest.raises(MissingInputError, match="sub-10"):
-        LesionSupply([tmp_path / "no head"], tmp_path, seed=0, workers=1, room=1, leave_out=["10"])
+        supply.LesionSupply(
+            [tmp_path / "no head"], tmp_path, seed=0, workers=1, room=1, leave_out=["10"]
+        )

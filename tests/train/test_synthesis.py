@@ -17,7 +17,6 @@ from bids_flairseg.train.synthesis.anatomy import anatomy_example
 from bids_flairseg.train.synthesis.atrophy import Moved, Sulci
 from bids_flairseg.train.synthesis.kinds import Lesions
 from bids_flairseg.train.synthesis.lesion import lesion_example
-from bids_flairseg.train.synthesis.outline import rated, visible
 from bids_flairseg.train.synthesis.places import Places
 from bids_flairseg.train.synthesis.space import Rng
 
@@ -130,44 +129,6 @@ def test_an_anatomy_example_shows_no_class_outside_its_field_of_view(head: Label
         assert not classes[:, :, empty].any()
 
 
-def test_only_what_a_rater_can_see_is_outlined() -> None:
-    rng = np.random.default_rng(0)
-    image = rng.normal(0, 0.3, (40, 40, 20)).astype(np.float32)
-    bright, faint, hollow = (np.zeros(image.shape, bool) for _ in range(3))
-    bright[4:10, 4:10, 4:10] = True
-    faint[4:10, 24:30, 4:10] = True
-    hollow[22:34, 10:22, 4:16] = True
-    image[bright] += 2
-    image[faint] += 0.4
-    image[hollow] += 3
-    image[24:32, 12:20, 6:14] = -3
-    crumb = np.zeros(image.shape, bool)
-    crumb[14:17, 4, 15] = True
-    image[crumb] += 4
-    small, large = np.zeros((2, *image.shape), bool)  # as bright as each other, and not bright
-    small[36:39, 28:31, 14:17], large[12:20, 30:38, 10:18] = True, True
-    image[small | large] += 1.1
-    faint |= small
-    hollow |= large
-    assert np.array_equal(visible(image, bright | faint | hollow | crumb), bright | hollow)
-
-
-def test_an_outline_follows_what_the_image_shows() -> None:
-    soft, core, change = np.zeros((3, 30, 30, 30), np.float32)
-    soft[5:15, 5:15, 5:15] = change[5:15, 5:15, 5:15] = 1
-    change[5:15, 5:15, 5:15] = 2
-    change[11:15, 5:15, 5:15] = 0.1  # a part that nobody would see
-    soft[20:24, 20:24, 20:24] = 0.3  # a small lesion in a slice thicker than itself
-    change[20:24, 20:24, 20:24] = 1.5
-    soft[20:24, 5:9, 5:9] = core[20:24, 5:9, 5:9] = 1  # a mass as dark as its surroundings
-    found = rated(soft, core, change)
-    assert found[6:10, 6:14, 6:14].all()
-    assert not found[13:16].any()
-    assert found[20:24, 20:24, 20:24].mean() > 0.4
-    assert found[20:24, 5:9, 5:9].all()
-    assert not rated(0 * soft, 0 * core, 0 * change).any()
-
-
 def test_what_is_enlarged_keeps_its_place_and_pushes_the_rest_away() -> None:
     axes = np.meshgrid(*[np.arange(41.0)] * 3, indexing="ij")
     where = np.stack(axes).astype(np.float32)
@@ -232,10 +193,9 @@ def test_where_the_banks_of_a_sulcus_touch_there_is_a_line_of_fluid(
     sulci = Sulci.of(slab())
     where = np.indices(sulci.labels.shape).astype(np.float32)
     fluid = sulci.draw(np.random.default_rng(0), where, 1.0).fluid[15, 15]
-    assert fluid[12:14].min() == pytest.approx(share, abs=0.02)
-    assert max(fluid[11], fluid[14]) <= share / 4  # beside the line, and nowhere else
-    assert not fluid[:11].any()
-    assert not fluid[15:32].any()
+    assert share / 2 <= fluid[12:14].min() <= fluid[12:14].max() <= share
+    assert not fluid[:12].any()
+    assert not fluid[14:32].any()
 
 
 def test_the_rim_of_the_cortex_is_brighter_than_its_depth(monkeypatch: pytest.MonkeyPatch) -> None:

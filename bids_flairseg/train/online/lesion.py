@@ -18,9 +18,17 @@ from bids_flairseg.train.online.draws import SHARP, Draws, Shape, at_share, blur
 from bids_flairseg.train.online.heads import CORE, HOLE, PART, SHELL, Head, LesionMap
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.lesion import NOISE_THICK, NOISE_THIN
-from bids_flairseg.train.synthesis.outline import LEAST_VOXELS, SMALL_VOXELS, VISIBLE_SMALL
-from bids_flairseg.train.synthesis.painting import BRIGHTER
-from bids_flairseg.train.synthesis.painting import SMALL_VOXELS as PAINTED_SMALL
+from bids_flairseg.train.synthesis.outline import (
+    ABOVE_NOISE,
+    BRIGHT,
+    DARKEST_TISSUE,
+    FAINTEST,
+    FEW_VOXELS,
+    LEAST_VOXELS,
+    VISIBLE,
+    VISIBLE_FEW,
+)
+from bids_flairseg.train.synthesis.painting import BRIGHTER, SMALL_MM3
 from bids_flairseg.train.synthesis.space import PoseConfig
 
 VOXEL_MM = 1.0
@@ -28,8 +36,7 @@ SHAPE: Shape = (144, 176, 144)
 _POSE = PoseConfig(rotation_deg=10, nod_deg=22, scale=0.1, shear=0.04, shift_mm=4, bend_mm=2.5)
 # Contrast above healthy tissue, in units of its spread: none, most kinds, tumour, stroke.
 _LOWEST, _USUAL, _HIGHEST = (0, 1.5, 1.8, 1.6), (1, 2.7, 3.4, 3.1), (2, 5.0, 6.5, 6.0)
-_VISIBLE, _BRIGHT, _FAINTEST, _DARKEST = 0.9, 2.0, 0.6, -2.0  # as in synthesis.outline
-_ABOVE_NOISE, _THIN = 0.8, 1.6
+_THIN = 1.6  # voxels: a scan with such slices is a 3D one
 _THICKEST_MM = 15.0  # what is known of the distance to the brain's surface
 
 
@@ -144,7 +151,7 @@ def _add_lesions(
 def _smallness(soft: Array, number: Array) -> Array:
     """Return how small each lesion is, from 1 to 0, for it and what lies around it."""
     voxels = jax.ops.segment_sum((soft > 0.3).ravel().astype(jnp.float32), number.ravel(), PART + 1)
-    return jnp.exp(-voxels / PAINTED_SMALL)[number]
+    return jnp.exp(-voxels / SMALL_MM3).at[0].set(0)[number]
 
 
 def _border(draws: Draws, soft: Array, small: Array) -> Array:
@@ -236,16 +243,16 @@ def _rated(soft: Array, core: Array, change: Array) -> Array:
     for axis in range(3):
         edges = tuple(7 if i == axis else 1 for i in range(3))
         peak = jax.lax.reduce_window(peak, -jnp.inf, jax.lax.max, edges, (1, 1, 1), "SAME")
-    thin = (soft > 0.1) & (clear > _VISIBLE) & (clear > 0.5 * peak)
+    thin = (soft > 0.1) & (clear > VISIBLE) & (clear > 0.5 * peak)
     within = (soft > 0.5) | thin
-    seen = (within & (clear > _FAINTEST)) | (core > 0.5)
+    seen = (within & (clear > FAINTEST)) | (core > 0.5)
     closed = ~space.dilate(~space.dilate(seen, 2), 2)
     return closed & within
 
 
 def _visible(image: Array, outlined: Array, number: Array) -> Array:
-    """Keep the parts that are brighter than what lies around them."""
-    around = ~outlined & (number > 0) & (image != 0) & (image > _DARKEST)
+    """Keep the lesions that are brighter than what lies around them, all parts of each together."""
+    around = ~outlined & (number > 0) & (image != 0) & (image > DARKEST_TISSUE)
     parts = jnp.arange(PART + 1)
 
     def moments(mask: Array) -> tuple[Array, Array, Array]:
@@ -260,7 +267,7 @@ def _visible(image: Array, outlined: Array, number: Array) -> Array:
     size, inner, spread = moments(outlined & (number > 0))
     count, outer, noise = moments(around)
     level = jnp.where(count > 0, outer, 0.0)
-    least = jnp.where(size < SMALL_VOXELS, VISIBLE_SMALL, _VISIBLE)
-    clear = inner - level >= jnp.maximum(least, _ABOVE_NOISE * noise)
-    seen = clear | (inner + 1.28 * spread - level >= _BRIGHT)
+    few = size < FEW_VOXELS
+    clear = inner - level >= jnp.maximum(jnp.where(few, VISIBLE_FEW, VISIBLE), ABOVE_NOISE * noise)
+    seen = clear | (~few & (inner + 1.28 * spread - level >= BRIGHT))
     return outlined & (seen & (parts > 0) & (size >= LEAST_VOXELS))[number]

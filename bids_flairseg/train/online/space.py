@@ -18,7 +18,7 @@ from bids_flairseg.train.synthesis.atrophy import (
 )
 from bids_flairseg.train.synthesis.space import PoseConfig
 
-_STEPS_MM = 0.6  # depths are looked up at the nearest voxel
+_SMOOTH_DEPTH_MM = 0.6  # standard deviation: depths are looked up at the nearest voxel
 
 
 def coordinates(
@@ -120,6 +120,8 @@ def sample(array: Array, where: Array) -> Array:
 def move(draws: Draws, head: Head, where: Array, voxel_mm: float) -> Anatomy:
     """Move a head and draw its sulci: narrow in the young, wide in the old.
 
+    Where banks touch there is a line of fluid, and the cortex is brighter at its surface.
+
     Parameters
     ----------
     draws : Draws
@@ -149,7 +151,7 @@ def move(draws: Draws, head: Head, where: Array, voxel_mm: float) -> Anatomy:
     ) * SPREAD * draws.field(labels.shape, 35.0, voxel_mm)
     depth = sample(head.depth, where).astype(jnp.float32) * DEPTH_STEP_MM
     beyond = (depth - thickness) / jnp.maximum(voxel_mm, draws.uniform(0.7, 1.3))
-    smooth = blur(depth, _STEPS_MM / voxel_mm)
+    smooth = blur(depth, _SMOOTH_DEPTH_MM / voxel_mm)
     fold = smooth - blur(smooth, FOLD_MM / voxel_mm)
     low, high = FOLDED_MM
     touching = draws.uniform(*TOUCHING) + 0.35 * SPREAD * draws.field(labels.shape, 20.0, voxel_mm)

@@ -97,7 +97,7 @@ class LesionSupply:
         leave_out: Collection[str] = (),
     ) -> None:
         if shapes:  # a mistyped patient is told here and now, not by a process that ends
-            LesionShapes.read(shapes, leave_out=leave_out)
+            LesionShapes.find(shapes, leave_out=leave_out)
         context = multiprocessing.get_context("spawn")
         self._queue: Queue[Any] = context.Queue(_AHEAD)
         workers = min(workers, len(heads))

@@ -13,13 +13,14 @@ from bids_flairseg.train.synthesis.space import Rng, magnify, sample, sample_lab
 
 #: Thickness of the cortex: least, most often, most.
 THICKNESS_MM = (1.7, 2.8, 4.0)
-#: Share of fluid where the banks of a sulcus touch, at the least and at the most; below 0 is none.
+#: Share of fluid where the banks of a sulcus touch, on average over a head: least and most. Below 0
+#: there is none; from place to place it varies by 0.35 times a smooth field.
 TOUCHING = (-0.3, 0.9)
-#: By how much cortex is brighter at its surface than in its middle, relative to its signal.
+#: By how much cortex is brighter at its surface than at the white matter, relative to its signal.
 RIM = (-0.05, 0.25)
-#: How fine a fold must be to count as one, and by how much, in mm, its middle is then deeper than
-#: what lies around it: from there on there is fluid, and from there on as much as there can be.
-FOLD_MM, FOLDED_MM = 1.2, (0.1, 0.4)
+#: A voxel lies where banks touch if its depth exceeds that of its neighbourhood (a Gaussian of
+#: FOLD_MM) by FOLDED_MM: from the first on there is some fluid, from the second on all of it.
+FOLD_MM, FOLDED_MM = 1.2, (0.25, 0.6)
 _LATERAL = lb.table({(4, 43): 1})
 _CORTEX = lb.table({lb.CORTEX: 1})
 _BELOW = lb.table({lb.WHITE + lb.DEEP_GREY: 1})
@@ -134,6 +135,9 @@ class Sulci:
     def draw(self, rng: Rng, where: NDArray[np.float32], voxel_mm: float) -> Moved:
         """Move the label map and draw its sulci: narrow in the young, wide in the old.
 
+        Where banks touch there is a line of fluid, and the cortex is brighter at its surface, both
+        more or less of it from head to head.
+
         Parameters
         ----------
         rng : numpy.random.Generator
@@ -151,9 +155,11 @@ class Sulci:
         labels = sample_labels(self.labels, where)
         uneven = rng.uniform(0, 0.5) * smooth_field(rng, labels.shape, 35, voxel_mm)
         thickness = rng.triangular(*THICKNESS_MM) + uneven
-        near = ndimage.maximum_filter(_CORTEX[labels] > 0, 5)  # as far as a voxel's share reaches
-        cortex = sample((_CORTEX[self.labels] > 0).astype(np.float32), where, near)
-        depth = sample(self.depth, where, near)
+        near = _CORTEX[labels] > 0
+        cortex = sample(  # as far as a voxel's share reaches
+            (_CORTEX[self.labels] > 0).astype(np.float32), where, ndimage.maximum_filter(near, 5)
+        )
+        depth = sample(self.depth, where, ndimage.maximum_filter(near, 11))  # as its mean is taken
         beyond = (depth - thickness) / max(voxel_mm, rng.uniform(0.7, 1.3))
         fold = depth - ndimage.gaussian_filter(depth, FOLD_MM / voxel_mm, truncate=2.5)
         low, high = FOLDED_MM

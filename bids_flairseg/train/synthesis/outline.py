@@ -7,11 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-_DARKEST_TISSUE, _VISIBLE, _BRIGHT = -2.0, 0.9, 2.0  # units of the normalised image
+#: In units of the normalised image: the darkest tissue, which is no CSF; how far a lesion must lie
+#: above the tissue around it; how far its brightest tenth, where that is not so.
+DARKEST_TISSUE, VISIBLE, BRIGHT = -2.0, 0.9, 2.0
 #: What a lesion of few voxels (1 mm) must have instead of 0.9, or nobody sees it.
-VISIBLE_SMALL, SMALL_VOXELS = 1.3, 100
-_ABOVE_NOISE = 0.8  # by how many standard deviations of what lies around it a lesion stands out
-_FAINTEST = 0.6  # of what a lesion changes in a voxel that a rater still takes in, same units
+VISIBLE_FEW, FEW_VOXELS = 1.3, 100
+#: By how many standard deviations of what lies around it a lesion stands out.
+ABOVE_NOISE = 0.8
+#: The least that a lesion changes in a voxel that a rater still takes in, same units.
+FAINTEST = 0.6
 #: Of 1 mm: fewer are nothing that a rater would outline.
 LEAST_VOXELS = 4
 #: Voxels around a lesion within which it is compared with the tissue there.
@@ -32,7 +36,7 @@ def rated(
     soft, core : ndarray of float32, shape (X, Y, Z)
         Share of lesion in each voxel, and of the mass of a tumour.
     change : ndarray of float32, shape (X, Y, Z)
-        What the lesions changed, without noise, in units of the normalised image.
+        What the lesions changed, without noise or enhanced edges, in units of the normalised image.
 
     Returns
     -------
@@ -47,9 +51,9 @@ def rated(
     soft, core = soft[box], core[box]
     clear = ndimage.gaussian_filter(change[box], 0.6, truncate=2.5)
     peak = ndimage.maximum_filter(clear, 7)
-    thin = (soft > 0.1) & (clear > _VISIBLE) & (clear > 0.5 * peak)
+    thin = (soft > 0.1) & (clear > VISIBLE) & (clear > 0.5 * peak)
     within = (soft > 0.5) | thin
-    seen = (within & (clear > _FAINTEST)) | (core > 0.5)
+    seen = (within & (clear > FAINTEST)) | (core > 0.5)
     outlined[box] = ndimage.binary_closing(seen, iterations=2) & within
     return outlined
 
@@ -68,8 +72,8 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
     -------
     outlined : ndarray of bool, shape (X, Y, Z)
         26-connected parts of four voxels and more whose median lies 0.9 above that of the tissue
-        around them (1.3 if they have less than 100 voxels), and above what varies there, or whose
-        90th centile lies 2 above it, as in a lesion with a dark middle.
+        around them (1.3 if they have less than 100 voxels), and above what varies there; of larger
+        ones also those whose 90th centile lies 2 above it, as in a lesion with a dark middle.
     """
     parts = cc3d.connected_components(lesions, connectivity=26)
     outlined = np.zeros_like(lesions)
@@ -80,9 +84,9 @@ def visible(image: NDArray[np.float32], lesions: NDArray[np.bool_]) -> NDArray[n
         around = around if around.size else np.zeros(1, np.float32)
         middle, upper = np.percentile(values[part], [50, 90]) - np.median(around)
         size = np.count_nonzero(part)
-        least = VISIBLE_SMALL if size < SMALL_VOXELS else _VISIBLE
-        clear = middle >= max(least, _ABOVE_NOISE * float(np.std(around)))
-        if size >= LEAST_VOXELS and (clear or upper >= _BRIGHT):
+        few = size < FEW_VOXELS
+        clear = middle >= max(VISIBLE_FEW if few else VISIBLE, ABOVE_NOISE * float(np.std(around)))
+        if size >= LEAST_VOXELS and (clear or (not few and upper >= BRIGHT)):
             outlined[wide] |= part
     return outlined
 
@@ -107,4 +111,4 @@ def tissue_around(
         Of the voxels up to four from the lesion.
     """
     shell = ndimage.binary_dilation(part, iterations=AROUND) & ~lesions
-    return np.asarray(image[shell & (image != 0) & (image > _DARKEST_TISSUE)])
+    return np.asarray(image[shell & (image != 0) & (image > DARKEST_TISSUE)])

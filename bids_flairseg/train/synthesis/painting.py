@@ -11,9 +11,10 @@ from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis import space
 from bids_flairseg.train.synthesis.space import Rng
 
+#: How small a lesion is falls from 1 to 0 as exp(-volume / this); by how much small ones are
+#: brighter.
+SMALL_MM3, BRIGHTER = 80, 0.4
 # Contrast above healthy tissue, in units of its spread: most kinds, and two of their own.
-#: Lesions of so many voxels (1 mm) and fewer count as small; by how much those are brighter.
-SMALL_VOXELS, BRIGHTER = 80, 0.4
 _LEVEL, _LEVELS = (1.5, 2.7, 5.0), {"tumour": (2.0, 3.6, 6.5), "stroke": (1.8, 3.2, 6.0)}
 
 
@@ -74,7 +75,7 @@ def add_lesions(
         return image
     middle, spread = middle_and_spread(image[brain])
     spread = max(spread, 0.03)
-    own, small = _own_levels(rng, soft)
+    own, small = _own_levels(rng, soft, voxel_mm)
     level = rng.triangular(*_LEVELS.get(kind, _LEVEL)) * own
     changes = [
         rng.uniform(0.1, most) * space.smooth_field(rng, image.shape, rng.uniform(*apart), voxel_mm)
@@ -156,7 +157,7 @@ def hollow(
 
 
 def _own_levels(
-    rng: Rng, soft: NDArray[np.float32]
+    rng: Rng, soft: NDArray[np.float32], voxel_mm: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return how bright each lesion and what lies around it is, next to the others of the head.
 
@@ -165,8 +166,8 @@ def _own_levels(
     """
     parts, count = cc3d.connected_components(soft > 0.3, connectivity=26, return_N=True)
     around = ndimage.maximum_filter(parts, 7)
-    voxels = cc3d.statistics(parts)["voxel_counts"].astype(np.float32)
-    small = np.exp(-voxels / SMALL_VOXELS)
+    volume = cc3d.statistics(parts)["voxel_counts"].astype(np.float32) * voxel_mm**3
+    small = np.exp(-volume / SMALL_MM3)
     own = np.exp(0.25 * rng.standard_normal(count + 1, np.float32)) * (1 + BRIGHTER * small)
     number = np.where(parts > 0, parts, around)
     return np.asarray(own[number]), np.asarray(small[number])

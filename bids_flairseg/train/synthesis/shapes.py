@@ -61,6 +61,16 @@ class LesionShapes:
         MissingInputError
             If there is none, or none of a patient to leave out: a mistyped one would be learned.
         """
+        masks = []
+        for path in cls.find(folder, leave_out=leave_out):
+            brain = path.with_name(path.name.replace("label-lesion", "desc-brain"))
+            box = ndimage.find_objects(_read_mask(brain).astype(np.int8))[0]
+            masks.append(_read_mask(path)[box])
+        return cls(tuple(masks))
+
+    @staticmethod
+    def find(folder: Path, *, leave_out: Collection[str] = ()) -> list[Path]:
+        """Return the lesion masks that :meth:`read` reads; see there."""
         paths = sorted(folder.glob("sub-*/anat/*_label-lesion_mask.nii.gz"))
         there = {path.parents[1].name for path in paths}
         left_out = {f"sub-{patient.removeprefix('sub-')}" for patient in leave_out}
@@ -69,18 +79,12 @@ class LesionShapes:
                 f"{folder}: no lesion mask of {', '.join(sorted(left_out - there))}, which is to "
                 "be left out; check the names."
             )
-        masks = []
-        for path in paths:
-            if path.parents[1].name in left_out:
-                continue
-            brain = path.with_name(path.name.replace("label-lesion", "desc-brain"))
-            box = ndimage.find_objects(_read_mask(brain).astype(np.int8))[0]
-            masks.append(_read_mask(path)[box])
-        if not masks:
+        kept = [path for path in paths if path.parents[1].name not in left_out]
+        if not kept:
             raise MissingInputError(
                 f"{folder}: expected sub-*/anat/*_label-lesion_mask.nii.gz, found none."
             )
-        return cls(tuple(masks))
+        return kept
 
     def draw(self, rng: Rng, places: Places) -> Mask:
         """Place one patient's lesions into a head by the boxes of both brains.
