@@ -90,8 +90,7 @@ def add_lesions(
     weight = np.clip(blurred * rng.uniform(1.1, 1.5) - rng.uniform(0, 0.4), 0, 1)
     if rng.random() < 0.3:  # a faint halo that nobody outlines
         weight = np.maximum(weight, 0.2 * _smooth(soft, 2.5 / voxel_mm))
-    # added to the tissue, not put in its place: a lesion without the tissue's grain would be
-    # known by its smoothness, which real ones do not show
+    # added to the tissue: without its grain a lesion would be known by its smoothness
     below = np.maximum(_smooth(image, 2.0 / voxel_mm), middle - 1.5 * spread)
     image = image + weight * np.maximum(plateau - below, 0.3 * spread)
     if core.any():
