@@ -21,16 +21,15 @@ from zlib import crc32
 
 # first: it asks TensorFlow for oneDNN's convolutions, before it is loaded
 import bids_flairseg  # noqa: F401  # isort: skip
-import keras
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from synthesis import Pair, real, synthetic
 
 from bids_flairseg.measure.arrays import bounding_box
-from bids_flairseg.model.bundle import bundled, load_bundle
-from bids_flairseg.model.runtime import set_up
-from bids_flairseg.train.scores import probabilities
+from bids_flairseg.model.bundle import Bundle, bundled, load_bundle
+from bids_flairseg.model.predict import mirrored, predict
+from bids_flairseg.model.runtime import applied, set_up
 
 #: Depths below the surface of the brain between which spots are counted, and how many of them.
 DEPTHS_MM, SPOTS = (4, 11, 18, 28), 12
@@ -97,23 +96,16 @@ def brains(source: Path) -> Iterator[Pair]:
         yield name, image[box], lesion[box]
 
 
-def found(
-    model: keras.Model, threshold: float, pair: Pair, cubic_mm: float, contrast: float
-) -> list[tuple[int, bool]]:
+def found(bundle: Bundle, pair: Pair, cubic_mm: float, contrast: float) -> list[tuple[int, bool]]:
     """Return the layer of each spot, and whether the network finds it; see :func:`implant`."""
     image, spots = implant(pair, cubic_mm, contrast)
-    before, after = (mirrored_mean(model, each) for each in (pair[1], image))
+    apply, threshold = mirrored(applied(bundle.model)), bundle.config.inference.threshold
+    before, after = (predict(apply, each, bundle.config)[..., 0] for each in (pair[1], image))
     return [
         (layer, bool(after[box][_MIDDLE].max() > threshold))
         for layer, box in spots
         if before[box][_MIDDLE].max() <= threshold
     ]
-
-
-def mirrored_mean(model: keras.Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the mean probability of an image and its mirror image."""
-    plain = probabilities(model, image)[..., 0]
-    return (plain + probabilities(model, image[::-1])[::-1, ..., 0]) / 2
 
 
 def main() -> None:
@@ -135,11 +127,10 @@ def main() -> None:
     print("| network | brains | " + " | ".join(layers) + " |\n|---|---|" + "---|" * len(layers))
     for path in chosen.model:
         bundle = load_bundle(path)
-        threshold = bundle.config.inference.threshold
         for source in chosen.sources:
             rows: dict[str, list[tuple[int, bool]]] = {}
             for pair in brains(source):
-                hits = found(bundle.model, threshold, pair, chosen.cubic_mm, chosen.contrast)
+                hits = found(bundle, pair, chosen.cubic_mm, chosen.contrast)
                 rows.setdefault(pair[0] if chosen.each else str(source), []).extend(hits)
             if not rows:
                 parser.error(f"{source}: expected a run of flairseg or a pool, found no image")
