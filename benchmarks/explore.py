@@ -32,7 +32,7 @@ from scipy import ndimage
 
 from bids_flairseg.model.unet import DUONG2019, Stage, UNetConfig
 from bids_flairseg.train.intervals import bootstrap_interval
-from bids_flairseg.train.losses import binary_loss, soft_dice
+from bids_flairseg.train.losses import binary_loss, careful_loss, lesion_loss, soft_dice
 from bids_flairseg.train.pool import list_examples, read_example
 from bids_flairseg.train.pretrain import compiled
 from bids_flairseg.train.recipes import RECIPES, Recipe
@@ -79,7 +79,7 @@ class Variant:
     """What differs from the base; voxels are in mm."""
 
     recipe: Recipe = BASE
-    loss: Callable[[Any, Any], Any] | None = None
+    loss: Callable[[Any, Any], Any] = careful_loss
     change: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
     small_twice: bool = False
     voxel: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -95,6 +95,7 @@ VARIANTS = {
     "half as wide": _network(_scaled(BASE.network, 0.5)),
     "one level less": _network(_shallower(BASE.network)),
     "entropy once, Tversky 1.4": Variant(loss=binary_loss),
+    "entropy of a voxel the same in all heads": Variant(loss=lesion_loss),
     "focal and Dice": Variant(loss=focal_loss),
     "white matter's mode at zero": Variant(change=from_mode),
     "heads under 5 ml twice as often": Variant(small_twice=True),
@@ -142,8 +143,7 @@ def train(variant: Variant, paths: list[Path], voxels: float) -> tuple[keras.Mod
     steps = max(recipe.warm_up_steps + 1, round(voxels / np.prod(recipe.crop)))
     keras.utils.set_random_seed(0)
     model = compiled(recipe, steps)
-    if variant.loss:
-        model.compile(optimizer=model.optimizer, loss=variant.loss)
+    model.compile(optimizer=model.optimizer, loss=variant.loss)
     begun = time.monotonic()
     for _, (image, target) in zip(range(steps), batches(variant, paths), strict=False):
         model.train_on_batch(image, target)

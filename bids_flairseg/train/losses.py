@@ -7,6 +7,8 @@ from typing import Any
 from keras import ops
 
 _TINY = 1e-6
+# With this many, entropy and overlap weigh the same where 20 ml of lesion are half known.
+_ENTROPY_VOXELS = 90_000
 
 
 def soft_dice(
@@ -53,9 +55,13 @@ def binary_entropy(truth: Any, probability: Any) -> Any:
     loss : tensor, scalar
         Mean over voxels.
     """
+    return ops.mean(_voxel_entropy(truth, probability))
+
+
+def _voxel_entropy(truth: Any, probability: Any) -> Any:
     truth = ops.cast(truth, "float32")
     safe = ops.clip(ops.cast(probability, "float32"), _TINY, 1.0 - _TINY)
-    return -ops.mean(truth * ops.log(safe) + (1.0 - truth) * ops.log(1.0 - safe))
+    return -(truth * ops.log(safe) + (1.0 - truth) * ops.log(1.0 - safe))
 
 
 def binary_loss(truth: Any, probability: Any) -> Any:
@@ -94,6 +100,31 @@ def careful_loss(truth: Any, probability: Any) -> Any:
     """
     entropy = binary_entropy(truth, probability)
     return 10.0 * entropy + soft_dice(truth, probability, miss_weight=1.2)
+
+
+def lesion_loss(truth: Any, probability: Any) -> Any:
+    """Return the loss of the bundled lesion networks, which learn whole brains one by one.
+
+    In a brain, overlap alone minds a voxel the less the more lesion there is, and most of all
+    the last drops of a healthy one; :func:`careful_loss` with its entropy averaged over all
+    voxels leaves that as it is (its slope at missed lesion is a hundredth to a tenth of that at
+    the false 0.1 ml of a healthy brain). Here a voxel's entropy counts the same in a crop of any
+    size and in a head with lesions of any size, and overlap begins to count at 1 ml.
+
+    Parameters
+    ----------
+    truth, probability : tensor, shape (N, X, Y, Z, 1)
+        As for :func:`binary_loss`; voxels of 1 mm.
+
+    Returns
+    -------
+    loss : tensor, scalar
+        Mean over examples of the entropy that their voxels have together, per 90,000 of them,
+        plus the Tversky loss.
+    """
+    entropy = ops.mean(ops.sum(_voxel_entropy(truth, probability), (1, 2, 3, 4)))
+    overlap = soft_dice(truth, probability, miss_weight=1.2, smooth=1000.0)
+    return entropy / _ENTROPY_VOXELS + overlap
 
 
 def class_loss(truth: Any, probability: Any) -> Any:

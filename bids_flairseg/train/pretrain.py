@@ -23,7 +23,7 @@ from bids_flairseg.errors import InputError
 from bids_flairseg.model.unet import build_unet
 from bids_flairseg.train.crops import PoolDataset
 from bids_flairseg.train.layers import freeze
-from bids_flairseg.train.losses import careful_loss, class_loss
+from bids_flairseg.train.losses import class_loss, lesion_loss
 from bids_flairseg.train.members import part
 from bids_flairseg.train.recipes import RECIPES, Recipe
 from bids_flairseg.train.state import load_state, read_arrays, save_state, write_arrays, write_text
@@ -130,7 +130,7 @@ def compiled(
         schedule, weight_decay=recipe.weight_decay, clipnorm=1.0, use_ema=True,
         ema_momentum=recipe.ema,
     )  # fmt: skip
-    loss = careful_loss if recipe.network.classes == 1 else class_loss
+    loss = lesion_loss if recipe.network.classes == 1 else class_loss
     model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
     return model
 

@@ -13,7 +13,7 @@ from bids_flairseg.errors import InputError
 from bids_flairseg.model.bundle import load_bundle
 from bids_flairseg.model.unet import Stage, UNetConfig
 from bids_flairseg.train import export, pool, pretrain, recipes, scores
-from bids_flairseg.train.losses import binary_loss, class_loss, soft_dice
+from bids_flairseg.train.losses import binary_loss, class_loss, lesion_loss, soft_dice
 
 TINY = recipes.Recipe(
     network=UNetConfig(
@@ -74,6 +74,20 @@ def test_false_foreground_costs_where_there_is_no_lesion() -> None:
     some[:, :6] = 1
     assert float(soft_dice(nothing, nothing)) == pytest.approx(0)
     assert float(soft_dice(nothing, some)) > 0.5
+
+
+def test_a_voxel_of_a_brain_counts_the_same_in_crops_of_any_size() -> None:
+    """And missed lesion counts for more than the last drops of what is false."""
+    truth = np.zeros((1, 24, 24, 24, 1), np.float32)
+    truth[:, 8:12, 8:12, 8:12] = 1
+    guess = np.where(truth > 0, 0.2, 1e-6).astype(np.float32)
+    whole, part = (float(lesion_loss(truth[:, :n], guess[:, :n])) for n in (24, 12))
+    assert whole == pytest.approx(part, rel=1e-3)
+
+    healthy = np.zeros_like(truth)
+    false = np.where(truth > 0, 0.8, 1e-6).astype(np.float32)
+    missed = float(lesion_loss(truth, guess))
+    assert 0.5 < missed / float(lesion_loss(healthy, false)) < 2
 
 
 def test_losses_are_float32_and_finite_at_certainty() -> None:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import keras
 from jax import Array
 
-from bids_flairseg.train.losses import careful_loss, class_loss
+from bids_flairseg.train.losses import class_loss, lesion_loss
 from bids_flairseg.train.online.supply import AnatomySupply, LesionSupply
 from bids_flairseg.train.pretrain import STATE, begin, note
 from bids_flairseg.train.recipes import RECIPES, Recipe
@@ -154,7 +154,7 @@ def _pace(share: float, step: int, warm_up: int) -> float:
 
 def _make_step(model: keras.Model, recipe: Recipe, given: _Given) -> Any:
     """Return the function that makes one step, to be compiled."""
-    loss_of = careful_loss if recipe.network.classes == 1 else class_loss
+    loss_of = lesion_loss if recipe.network.classes == 1 else class_loss
     optimizer = model.optimizer
 
     def lose(trained: list[Array], fixed: list[Array], images: Array, targets: Array) -> Any:

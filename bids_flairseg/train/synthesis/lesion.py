@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.preprocess.noise import normalise_noisy
+from bids_flairseg.train.store import NOT_ZERO
 from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, healthy, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.kinds import Lesions, draw_lesions, push
@@ -54,7 +55,8 @@ def lesion_example(
     Returns
     -------
     image : ndarray of float16, shape (X, Y, Z)
-        Normalised, and smoothed where it is noisy, as in the main job; zero outside the brain.
+        Normalised, and smoothed where it is noisy, as in the main job; zero outside the brain
+        and nowhere within it.
     target : ndarray of uint8, shape (X, Y, Z)
         1 in lesions, as a rater would outline them: see the module ``outline``.
     """
@@ -87,6 +89,7 @@ def lesion_example(
     normalised, _ = normalise_noisy(image, inside, kind=NORMALISATION)
     unit = _middle_half(image[inside]) / max(_middle_half(normalised[inside]), 1e-6)
     outlined = visible(normalised, rated(target, core, change / unit) & inside)
+    normalised[inside & (np.abs(normalised) < NOT_ZERO)] = NOT_ZERO
     return normalised.astype(np.float16), outlined.astype(np.uint8)
 
 
