@@ -55,8 +55,7 @@ def lesion_example(
     Returns
     -------
     image : ndarray of float16, shape (X, Y, Z)
-        Normalised, and smoothed where it is noisy, as in the main job; zero outside the brain
-        and nowhere within it.
+        Normalised, and smoothed where noisy, as in the main job; zero outside the brain alone.
     target : ndarray of uint8, shape (X, Y, Z)
         1 in lesions, as a rater would outline them: see the module ``outline``.
     """
@@ -89,8 +88,12 @@ def lesion_example(
     normalised, _ = normalise_noisy(image, inside, kind=NORMALISATION)
     unit = _middle_half(image[inside]) / max(_middle_half(normalised[inside]), 1e-6)
     outlined = visible(normalised, rated(target, core, change / unit) & inside)
-    normalised[inside & (np.abs(normalised) < NOT_ZERO)] = NOT_ZERO
-    return normalised.astype(np.float16), outlined.astype(np.uint8)
+    return _without_zeros(normalised, inside), outlined.astype(np.uint8)
+
+
+def _without_zeros(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float16]:
+    """Leave zero to what is outside, also in images of few grey levels."""
+    return np.where(inside & (np.abs(image) < NOT_ZERO), NOT_ZERO, image).astype(np.float16)
 
 
 def _move(rng: Rng, places: Places, lesions: Lesions, shape: Shape) -> NDArray[np.float32]:
