@@ -108,8 +108,9 @@ def lesion_loss(truth: Any, probability: Any) -> Any:
     In a brain, overlap alone minds a voxel the less the more lesion there is, and most of all
     the last drops of a healthy one; :func:`careful_loss` with its entropy averaged over all
     voxels leaves that as it is (its slope at missed lesion was a fortieth of that at the last
-    false 0.1 ml of a healthy brain, in the median of ten). Here a voxel's entropy counts the same in a crop of any
-    size and in a head with lesions of any size, and overlap begins to count at 1 ml.
+    false 0.1 ml of a healthy brain, in the median of ten). Here a voxel's entropy counts the
+    same in a crop of any size and in a head with lesions of any size, and overlap begins to
+    count at 1 ml.
 
     Parameters
     ----------
