@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.measure.arrays import bounding_box
-from bids_flairseg.train.store import NOT_ZERO
+from bids_flairseg.train.store import zero_outside
 from bids_flairseg.train.synthesis.acquisition import bias, noise, numbers, slices, steps
 from bids_flairseg.train.synthesis.space import (
     PoseConfig,
@@ -129,7 +129,8 @@ def _move(
     source = np.asarray(image, np.float32)
     inside = ndimage.map_coordinates(source != 0, where, order=0, mode="constant", prefilter=False)
     moved = ndimage.map_coordinates(source, where, order=1, mode="constant", prefilter=False)
-    return _mask(moved, inside), _move_target(target, where) * inside.astype(np.uint8)
+    changed = zero_outside(moved, inside).astype(np.float16)
+    return changed, _move_target(target, where) * inside.astype(np.uint8)
 
 
 def _move_target(target: NDArray[np.uint8], where: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -148,12 +149,6 @@ def _move_target(target: NDArray[np.uint8], where: NDArray[np.float32]) -> NDArr
     return moved
 
 
-def _mask(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float16]:
-    """Make zero mean outside, and nothing else."""
-    small = np.abs(image) < NOT_ZERO
-    return np.where(inside, np.where(small, NOT_ZERO, image), 0).astype(np.float16)
-
-
 def _rescan(
     rng: Rng, image: NDArray[np.float16], config: Augmentation, voxel_mm: float
 ) -> NDArray[np.float16]:
@@ -168,7 +163,8 @@ def _rescan(
     found = scanned[inside]
     centre, spread = float(found.mean()), float(found.std()) or 1.0
     again = (scanned - centre) / spread * float(values.std()) + float(values.mean())
-    return _mask(np.clip(again, values.min() - 1, values.max() + 1), inside)
+    clipped = np.clip(again, values.min() - 1, values.max() + 1)
+    return zero_outside(clipped, inside).astype(np.float16)
 
 
 def _acquire(

@@ -18,7 +18,7 @@ from bids_flairseg.measure.arrays import bounding_box, voxel_spacing, voxel_volu
 from bids_flairseg.preprocess.grid import new_image, resample, restore, voxels
 from bids_flairseg.preprocess.mask import label_on_grid
 from bids_flairseg.train.raters import combine
-from bids_flairseg.train.store import NOT_ZERO, StoredCase
+from bids_flairseg.train.store import StoredCase, zero_outside
 
 _MARGIN = 4  # voxels around the brain, so that its surface is seen from outside
 
@@ -129,10 +129,7 @@ def _on_prepared(
     edge = float(voxel_spacing(np.asarray(prepared.affine))[0])
     soft = new_image(mask.astype(np.float32), np.asarray(flair.affine))
     target = voxels(resample(soft, edge)) > 0.5
-    image = voxels(prepared).copy()
-    image[~inside] = 0
-    image[inside & (np.abs(image) < NOT_ZERO)] = NOT_ZERO
-    return image, target, inside
+    return zero_outside(voxels(prepared), inside), target, inside
 
 
 def _facts(

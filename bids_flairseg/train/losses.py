@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 _TINY = 1e-6
-# With this many, entropy and overlap weigh the same where 20 ml of lesion are half known.
+# Where half of 20 to 35 ml of lesion is known, slopes of entropy and overlap are alike at 0.5.
 _ENTROPY_VOXELS = 90_000
 
 

@@ -26,6 +26,25 @@ NOT_ZERO = 1e-3
 _FORMAT = 1
 
 
+def zero_outside(image: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Make zero mean outside, and nothing else.
+
+    Parameters
+    ----------
+    image : ndarray of float, shape (X, Y, Z)
+        Normalised.
+    inside : ndarray of bool, shape (X, Y, Z)
+        Brain.
+
+    Returns
+    -------
+    image : ndarray of float, shape (X, Y, Z)
+        Of the same dtype; within the brain nowhere nearer to zero than :data:`NOT_ZERO`.
+    """
+    small = np.abs(image) < NOT_ZERO
+    return np.where(inside, np.where(small, NOT_ZERO, image), 0).astype(image.dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class StoredCase:
     """A case as training sees it.

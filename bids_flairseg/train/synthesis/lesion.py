@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.preprocess.noise import normalise_noisy
-from bids_flairseg.train.store import NOT_ZERO
+from bids_flairseg.train.store import zero_outside
 from bids_flairseg.train.synthesis import acquisition, atrophy, contrast, healthy, space
 from bids_flairseg.train.synthesis import labels as lb
 from bids_flairseg.train.synthesis.kinds import Lesions, draw_lesions, push
@@ -88,12 +88,7 @@ def lesion_example(
     normalised, _ = normalise_noisy(image, inside, kind=NORMALISATION)
     unit = _middle_half(image[inside]) / max(_middle_half(normalised[inside]), 1e-6)
     outlined = visible(normalised, rated(target, core, change / unit) & inside)
-    return _without_zeros(normalised, inside), outlined.astype(np.uint8)
-
-
-def _without_zeros(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float16]:
-    """Leave zero to what is outside, also in images of few grey levels."""
-    return np.where(inside & (np.abs(image) < NOT_ZERO), NOT_ZERO, image).astype(np.float16)
+    return zero_outside(normalised, inside).astype(np.float16), outlined.astype(np.uint8)
 
 
 def _move(rng: Rng, places: Places, lesions: Lesions, shape: Shape) -> NDArray[np.float32]:
