@@ -24,7 +24,7 @@ import bids_flairseg  # noqa: F401  # isort: skip
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from synthesis import Pair, real, synthetic
+from synthesis import Pair, real, synthetic, white_matter
 
 from bids_flairseg.measure.arrays import bounding_box
 from bids_flairseg.model.bundle import Bundle, bundled, load_bundle
@@ -35,21 +35,10 @@ from bids_flairseg.model.runtime import applied, set_up
 DEPTHS_MM, SPOTS = (4, 11, 18, 28), 12
 #: Largest spot that its box holds.
 MOST_CUBIC_MM = 300
-# White matter: mean, brightest and darkest of what lies up to 2 voxels away, at most and at least.
-_MEAN, _BRIGHTEST, _DARKEST = 0.1, 0.9, -2.2
-# Voxels: half a spot's box, how far spots lie apart, and how far from lesions.
-_REACH, _APART, _FROM_LESIONS = 8, 12, 6
+# Voxels: half a spot's box, and how far spots lie apart.
+_REACH, _APART = 8, 12
 # Where it must be found: its middle.
 _MIDDLE = (slice(_REACH - 1, _REACH + 2),) * 3
-
-
-def white_matter(image: NDArray[np.float32], lesion: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return voxels with nothing but evenly dark tissue 2 mm around them."""
-    smooth = ndimage.gaussian_filter(image, 0.7)
-    plain = ndimage.uniform_filter(image, 5) < _MEAN
-    plain &= ndimage.maximum_filter(smooth, 5) < _BRIGHTEST
-    plain &= ndimage.minimum_filter(smooth, 5) > _DARKEST
-    return np.asarray(plain & ~ndimage.binary_dilation(lesion, iterations=_FROM_LESIONS))
 
 
 def spot(rng: np.random.Generator, cubic_mm: float) -> NDArray[np.float32]:

@@ -38,8 +38,12 @@ SEED = 0
 COLUMNS = 6
 CENTILES = (5, 10, 25, 50, 75, 90)
 BLACK, WHITE = -5.0, 4.5
+# White matter: mean, brightest and darkest of what lies up to 2 voxels away, at most and at least.
+_MEAN, _BRIGHTEST, _DARKEST = 0.1, 0.9, -2.2
+# Voxels from lesions.
+_FROM_LESIONS = 6
 # What is compared in fineness: clipped to this, and only what is brighter than CSF.
-_TISSUE, _DARKEST = (-2.5, 4.0), -1.5
+_TISSUE, _NO_CSF = (-2.5, 4.0), -1.5
 #: Axes that are cut across, in turn: mostly axial, the odd coronal and sagittal slice.
 ACROSS = (2, 2, 1, 2, 2, 0)
 PREPARED = "_space-orig_res-1mm_desc-preproc_FLAIR.nii.gz"
@@ -85,6 +89,7 @@ def describe(pair: Pair) -> dict[str, float | str]:
     tissue = healthy & (np.abs(image) < 1)
     row["grain"] = float(np.subtract(*np.percentile(fine[tissue], [75, 25])) / 1.349)
     row["finest"] = finest(image, healthy)
+    row["uneven"] = uneven(image, lesion)
     *in_plane, row["next_slice"] = sorted(alike(fine, tissue, axis) for axis in range(3))
     row["next_in_plane"] = float(np.mean(in_plane))
     return row
@@ -98,7 +103,27 @@ def finest(image: NDArray[np.float32], healthy: NDArray[np.bool_]) -> float:
     depth = ndimage.distance_transform_edt(image != 0)
     clipped = np.clip(image, *_TISSUE)
     sharp = clipped - ndimage.gaussian_filter(clipped, 0.6)
-    return float(np.std(sharp[healthy & (depth >= 4) & (image > _DARKEST)]))
+    return float(np.std(sharp[healthy & (depth >= 4) & (image > _NO_CSF)]))
+
+
+def white_matter(image: NDArray[np.float32], lesion: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return voxels with nothing but evenly dark tissue 2 mm around them."""
+    smooth = ndimage.gaussian_filter(image, 0.7)
+    plain = ndimage.uniform_filter(image, 5) < _MEAN
+    plain &= ndimage.maximum_filter(smooth, 5) < _BRIGHTEST
+    plain &= ndimage.minimum_filter(smooth, 5) > _DARKEST
+    return np.asarray(plain & ~ndimage.binary_dilation(lesion, iterations=_FROM_LESIONS))
+
+
+def uneven(image: NDArray[np.float32], lesion: NDArray[np.bool_]) -> float:
+    """Return the standard deviation within cubes of 5 mm of what looks like white matter.
+
+    Noise of every fineness, where ``finest`` has that from voxel to voxel alone.
+    """
+    inside = ndimage.binary_erosion(image != 0, iterations=4)
+    plain = white_matter(image, lesion) & inside
+    mean, square = (ndimage.uniform_filter(each, 5) for each in (image, image**2))
+    return float(np.sqrt(np.mean((square - mean**2)[plain]))) if plain.any() else float("nan")
 
 
 def alike(fine: NDArray[np.float32], tissue: NDArray[np.bool_], axis: int) -> float:

@@ -17,7 +17,7 @@ from bids_flairseg.train.online.contrast import SPREAD, Anatomy
 from bids_flairseg.train.online.draws import SHARP, Draws, Shape, at_share, blur, quantiles, rank
 from bids_flairseg.train.online.heads import CORE, HOLE, PART, SHELL, Head, LesionMap
 from bids_flairseg.train.synthesis import labels as lb
-from bids_flairseg.train.synthesis.lesion import NOISE_THICK, NOISE_THIN
+from bids_flairseg.train.synthesis.lesion import COMMON, NOISE_THICK, NOISE_THIN, SLICED
 from bids_flairseg.train.synthesis.outline import (
     ABOVE_NOISE,
     BRIGHT,
@@ -189,7 +189,7 @@ def _acquire(
     """Acquire the image; what lies where, and what lesions changed, in the same slices."""
     image = acquisition.bias(draws, image, VOXEL_MM, coil=0.3)
     thickness = jnp.where(draws.chance(0.5), draws.uniform(1.5, 3.2), draws.uniform(2.5, 6.5))
-    steps = acquisition.draw_steps(draws, VOXEL_MM, 0.6, thickness)
+    steps = acquisition.draw_steps(draws, VOXEL_MM, SLICED, thickness)
     slices = [acquisition.draw_slices(draws, n, step)
               for n, step in zip(image.shape, steps, strict=True)]  # fmt: skip
     _, spread = _middle_and_spread(image, brain)
@@ -197,7 +197,7 @@ def _acquire(
     usual = jnp.where(thin, draws.uniform(*NOISE_THIN), draws.uniform(*NOISE_THICK))
     share = jnp.where(draws.chance(0.08), draws.uniform(0.7, 1.2), usual)
     sigma = share * jnp.maximum(spread, 0.03)
-    common = jnp.where(draws.chance(0.75), draws.uniform(0.3, 0.65), SHARP)
+    common = jnp.where(draws.chance(0.75), draws.uniform(*COMMON), SHARP)
     across = jnp.stack(steps) > jnp.stack(steps).min()  # not from slice to slice
     scanner = acquisition.Scanner(sigma, jnp.where(across, SHARP, common), ~across)
     image, [soft, change] = acquisition.acquire(draws, image, lesions, slices, scanner)

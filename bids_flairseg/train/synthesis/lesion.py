@@ -24,8 +24,12 @@ NORMALISATION = "robust"
 _POSE = space.PoseConfig(
     rotation_deg=10, nod_deg=22, scale=0.1, shear=0.04, shift_mm=3, bend_mm=2.5
 )
+#: Share of scans whose slices are thicker than their voxels.
+SLICED = 0.5
 #: Noise in a voxel, in units of the spread of tissue: of 3D scans, and of thicker slices.
-NOISE_THIN, NOISE_THICK = (0.1, 0.7), (0.05, 0.5)
+NOISE_THIN, NOISE_THICK = (0.2, 1.3), (0.05, 0.5)
+#: Voxels over which neighbours in a slice have their noise in common, where they have.
+COMMON = (0.3, 0.65)
 _THIN_MM = 1.6  # a scan with such slices is a 3D one, with more noise in a voxel
 
 
@@ -144,14 +148,14 @@ def _acquire(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Acquire the image; what lies where, and what lesions changed, in the same slices."""
     image = acquisition.bias(rng, image, VOXEL_MM, coil=0.3)
-    sliced, thickness = rng.random() < 0.6, VOXEL_MM
+    sliced, thickness = rng.random() < SLICED, VOXEL_MM
     if sliced:
         thickness = float(rng.choice([rng.uniform(1.5, 3.2), rng.uniform(2.5, 6.5)]))
     _, spread = middle_and_spread(image[brain])
     usual = rng.uniform(*(NOISE_THIN if thickness < _THIN_MM else NOISE_THICK))
     share = rng.uniform(0.7, 1.2) if rng.random() < 0.08 else usual
     axis = int(rng.choice([2, 2, 2, 2, 0, 1]))
-    common = rng.uniform(0.3, 0.65) if rng.random() < 0.75 else 0.0
+    common = rng.uniform(*COMMON) if rng.random() < 0.75 else 0.0
     in_plane = [not (sliced and axis == along) for along in range(3)]
     sigma = share * max(spread, 0.03)
 
