@@ -34,16 +34,18 @@ class Check(Step):
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Do the step, see `Step.work`."""
+        from bids_flairseg.preprocess.background import settle_background
         from bids_flairseg.preprocess.grid import conform
         from bids_flairseg.preprocess.image import load_flair
 
         flair = Path(self.inputs.flair)
         mask = Path(self.inputs.brain_mask) if self.inputs.brain_mask else None
         checked = load_flair(flair)
+        image, unusual = settle_background(conform(checked.image))
         return {
-            "image": save(conform(checked.image), folder / "image.nii"),
+            "image": save(image, folder / "image.nii"),
             "fingerprint": fingerprint(self.inputs.settings, flair, mask, about=self.inputs.about),
-            "warnings": list(checked.warnings),
+            "warnings": [*checked.warnings, *unusual],
         }
 
 

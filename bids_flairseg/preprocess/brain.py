@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.errors import InputError
+from bids_flairseg.preprocess.background import corner_value
 from bids_flairseg.preprocess.grid import new_image, resample, restore, voxel_sizes, voxels
 from bids_flairseg.preprocess.morphology import close, fill, largest, otsu
 
@@ -52,6 +53,7 @@ _STEP = 0.25  # of the top; a darkest tissue above this stands on a step, as CSF
 _SMOOTHING = 0.5  # voxels; rounds the steps of the coarse grid
 _RIM_MM = (3.0, 6.0, 9.0, 12.0)  # shells of 3 mm below the surface: scalp, skull, CSF
 _DEEP_MM = 18.0  # below skull and CSF in a whole head
+_INSIDE = 30  # centile of what is deep
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Intensities (X, Y, Z) to class probabilities (X, Y, Z, 7)."""
@@ -140,7 +142,7 @@ def anatomy_input(image: Nifti1Image, zoom_mm: float, *, multiple: int = 16) -> 
 
 def _darkest(data: NDArray[np.float32]) -> float:
     """Return the darkest thousandth of an image, or of a head shifted above its background."""
-    constant = data == (air := _corner_value(data))
+    constant = data == (air := corner_value(data))
     if constant.mean() >= STRIPPED_BACKGROUND and not constant.all():
         low, top = np.percentile(data[~constant], (0.1, TOP_CENTILE))
         if _STEP * (top - air) < low - air < top - air:
@@ -284,10 +286,10 @@ def is_skull_stripped(image: Nifti1Image) -> bool:
 
     Around a stripped brain the background is exactly constant, nothing else is left
     (``STRIPPED_REST``), and the rim of the foreground, which is cortex, is as bright as
-    its inside (``STRIPPED_RIM``): in the seven masked heads and three stripped
-    brains of the test data the darkest of four shells, 3 to 15 mm below the surface,
-    has 0.97 to 1.2 times the median of what lies deeper than 18 mm. A head with a
-    zeroed background or without a face has skull and CSF there, 0.3 to 0.6 times.
+    its inside (``STRIPPED_RIM``): in the three stripped brains of the test data the
+    darkest of four shells, 3 to 15 mm below the surface, has 1.06 to 1.13 times the 30th
+    centile of what lies deeper than 18 mm (so that a large bright tumour there counts for
+    little). A head has skull and CSF there, at most 0.35 times.
 
     Parameters
     ----------
@@ -300,7 +302,7 @@ def is_skull_stripped(image: Nifti1Image) -> bool:
         Whether it is. The caller combines this with :func:`outside_fraction`.
     """
     data = voxels(resample(image, ANATOMY_MM, order=0))
-    background = _corner_value(data)
+    background = corner_value(data)
     foreground = data != background
     if not 0 < np.mean(foreground) <= 1 - STRIPPED_BACKGROUND:
         return False
@@ -315,12 +317,12 @@ def is_skull_stripped(image: Nifti1Image) -> bool:
 
 
 def _rim_brightness(data: NDArray[np.float32], depth: NDArray[np.float64]) -> float:
-    """Return the darkest median of the shells below a surface, relative to the depth's."""
+    """Return the darkest median of the shells below a surface, relative to what is deep."""
     shells = [data[(depth > low) & (depth <= low + 3)] for low in _RIM_MM]
     deep = data[depth > _DEEP_MM]
     if not deep.size or not all(shell.size for shell in shells):
         return 0.0
-    inside = float(np.median(deep))
+    inside = float(np.percentile(deep, _INSIDE))
     return min(float(np.median(shell)) for shell in shells) / inside if inside > 0 else 0.0
 
 
@@ -338,13 +340,5 @@ def stripped_mask(image: Nifti1Image) -> Nifti1Image:
         uint8, 1 in the filled foreground, on the same grid.
     """
     data = voxels(image)
-    mask = fill(largest(data != _corner_value(data)))
+    mask = fill(largest(data != corner_value(data)))
     return new_image(mask, np.asarray(image.affine))
-
-
-def _corner_value(data: NDArray[np.float32]) -> float:
-    """Return the commonest value of the eight corners."""
-    ends = tuple(slice(None, None, max(edge - 1, 1)) for edge in data.shape)
-    corners = data[ends]  # (2, 2, 2); one voxel along an axis that has but one
-    values, counts = np.unique(corners, return_counts=True)
-    return float(values[np.argmax(counts)])

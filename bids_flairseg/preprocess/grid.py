@@ -32,6 +32,7 @@ _GEOMETRY = (
     "srow_x", "srow_y", "srow_z",
 )  # fmt: skip
 _EXACT = 1e-3  # voxels: less is the rounding of a stored affine
+_SAME = 5e-3  # share of an edge: so much more or less, and voxels have the size that is wanted
 _NEGLIGIBLE = 1e-4  # share of a neighbour, relative to the nearest voxel's
 _PARALLEL = 1e-2  # voxels of drift along an axis that still count as parallel
 
@@ -95,14 +96,15 @@ def resample(
     """Sample an image on an isotropic grid with the same axes and field of view.
 
     The new field of view has the old one's centre and is, where the sizes do not
-    divide, less than one new voxel wider.
+    divide, less than one new voxel wider. Axes whose voxels have that edge within
+    half a percent stay as they are: the last digit of a header shifts nothing.
 
     Parameters
     ----------
     image : Nifti1Image
         On any grid.
     zoom_mm : float
-        Edge of the new voxels in mm.
+        Edge of the new voxels in mm, within half a percent.
     order : int
         1 for linear, 0 for the nearest voxel (labels).
     antialias : bool
@@ -116,6 +118,7 @@ def resample(
     """
     affine = _affine(image)
     factors = zoom_mm / voxel_sizes(affine)
+    factors = np.where(np.abs(factors - 1) < _SAME, 1.0, factors)
     edges = np.array(image.shape)
     count = np.maximum(np.ceil(edges / factors - _EXACT), 1).astype(int)
     first = (edges - 1) / 2 - factors * (count - 1) / 2  # of the new voxels, in old ones

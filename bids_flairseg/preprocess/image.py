@@ -18,9 +18,13 @@ from scipy import ndimage
 
 from bids_flairseg.errors import InputError, MissingInputError, StorageError
 from bids_flairseg.preprocess.header import HEADER_BYTES, RECONVERT, Layout, read_layout
+from bids_flairseg.preprocess.morphology import fill
 
 MAX_REPAIRED = 0.01
 """Largest fraction of NaN or infinite voxels that is filled in rather than refused."""
+
+NAN_CORNERS = 6
+"""Corners that are NaN, of eight, if that is what lies around a brain."""
 
 MAX_TRAILING_BYTES = 2**26
 """How far a file is read beyond its voxels, to reach the checksum of the gzip."""
@@ -246,11 +250,12 @@ def _finish(stream: BufferedIOBase) -> tuple[str, ...]:
 
 
 def _repair(data: NDArray[np.float32], path: Path) -> tuple[str, ...]:
-    """Fill a few NaN and infinite voxels in place with the mean of their neighbours."""
+    """Fill NaN and infinite voxels in place: all around, and a few within."""
+    around = _fill_around(data)
     good = np.isfinite(data)
     bad = data.size - int(np.count_nonzero(good))
     if not bad:
-        return ()
+        return around
     if bad > MAX_REPAIRED * data.size:
         raise InputError(
             f"{path}: expected finite intensities, found {bad} of {data.size} voxels NaN or "
@@ -260,7 +265,18 @@ def _repair(data: NDArray[np.float32], path: Path) -> tuple[str, ...]:
     total = ndimage.uniform_filter(data, 3, mode="constant")
     weight = ndimage.uniform_filter(good.astype(np.float32), 3, mode="constant")
     data[~good] = total[~good] / np.maximum(weight[~good], 1e-3)
-    return (f"{bad} voxels were NaN or infinite; they got the mean of their neighbours.",)
+    within = f"{bad} voxels were NaN or infinite; they got the mean of their neighbours."
+    return (*around, within)
+
+
+def _fill_around(data: NDArray[np.float32]) -> tuple[str, ...]:
+    """Make a background of NaN, as some tools leave around a brain, as dark as the darkest."""
+    missing = np.isnan(data)
+    ends = tuple(slice(None, None, edge - 1) for edge in data.shape)
+    if np.count_nonzero(missing[ends]) < NAN_CORNERS or not np.isfinite(data).any():
+        return ()
+    data[~fill(~missing)] = data[np.isfinite(data)].min()
+    return ("The background is NaN; it counts as the darkest there is.",)
 
 
 def _check_contents(data: NDArray[np.float32], path: Path) -> None:

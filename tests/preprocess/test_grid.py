@@ -138,6 +138,17 @@ def test_an_isotropic_image_of_that_size_stays_as_it_is(make_image: MakeImage, o
     np.testing.assert_allclose(same.affine, image.affine, atol=1e-5)
 
 
+@pytest.mark.parametrize("edge", [1.00001, 0.99998, 1.004])
+def test_the_last_digit_of_a_header_shifts_nothing(edge: float) -> None:
+    noise = np.random.default_rng(0).normal(size=(256, 6, 5)).astype(np.float32)
+    image = new_image(noise, np.diag([edge, 1, 1, 1.0]))
+
+    same = resample(image, 1.0)
+
+    np.testing.assert_array_equal(voxels(same), noise)
+    np.testing.assert_array_equal(voxels(restore(same, image)), noise)
+
+
 def test_the_nearest_voxel_brings_no_new_values(make_image: MakeImage) -> None:
     labels = new_image((voxels(make_image()) / 10).astype(np.uint8), make_image().affine)
 

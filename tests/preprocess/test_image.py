@@ -177,6 +177,26 @@ def test_few_nan_and_infinite_voxels_get_the_mean_of_their_neighbours(tmp_path: 
     np.testing.assert_allclose(np.asarray(checked.image.dataobj).ravel()[1:], 50, rtol=1e-5)
 
 
+def test_a_background_of_nan_is_the_darkest_there_is(tmp_path: Path) -> None:
+    data = ramp()
+    brain = np.zeros(SHAPE, bool)
+    brain[3:9, 3:8, 2:8] = True
+    within = (5, 5, 5)
+    spoilt = np.where(brain, data, np.nan).astype(data.dtype)
+    spoilt[within] = np.nan
+
+    checked = load_flair(put(tmp_path, content(spoilt), "a.nii"))
+
+    found = np.asarray(checked.image.dataobj)
+    brain[within] = False
+    np.testing.assert_array_equal(found[brain], data[brain])
+    brain[within] = True
+    assert (found[~brain] == data[brain].min()).all()
+    near = data[4:7, 4:7, 4:7]
+    assert found[within] == pytest.approx((near.sum() - data[within]) / (near.size - 1), rel=1e-4)
+    assert [text.split()[0] for text in checked.warnings] == ["The", "1"]
+
+
 def test_real_scans_are_read_as_nibabel_reads_them(shared_data: Path) -> None:
     for path in sorted((shared_data / "openms-bids").glob("sub-*1*/**/*_FLAIR.nii.gz"))[:3]:
         checked, reference = load_flair(path), nib.Nifti1Image.from_filename(path)

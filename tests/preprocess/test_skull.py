@@ -91,6 +91,21 @@ def test_a_supplied_mask_is_taken_from_any_grid(
     assert dice(found.mask, drawn_brain(head)) > 0.95
 
 
+def test_a_large_bright_tumour_stays_in_a_stripped_brain(head: nib.Nifti1Image) -> None:
+    truth = voxels(drawn_brain(head)) > 0
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in head.shape), indexing="ij"), axis=-1)
+    place = nib.affines.apply_affine(head.affine, index)
+    tumour = truth & (np.linalg.norm(place - (22, 0, 8), axis=-1) < 38)  # 200 ml and more
+    data = np.where(tumour, 1.8 * np.median(voxels(head)[truth]), voxels(head)) * truth
+    image = new_image(data.astype(np.float32), np.asarray(head.affine))
+    seen = new_image(truth & ~tumour, np.asarray(head.affine))  # a network blind to it
+
+    found = find_brain(image, network(seen))
+
+    assert found.source == "stripped"
+    np.testing.assert_array_equal(voxels(found.mask) > 0, truth)
+
+
 @pytest.mark.parametrize(
     ("shift_mm", "turn", "source"),
     [(0.0, False, "supplied"), (0.05, True, "supplied"), (0.5, False, "resampled")],
