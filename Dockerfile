@@ -48,7 +48,7 @@ LABEL org.opencontainers.image.source="${SOURCE}" \
     org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/flairseg /opt/flairseg
 # The name of the image, which goes into the description of every result.
-ARG FLAIRSEG_CONTAINER_TAG=flairseg
+ARG FLAIRSEG_CONTAINER_TAG=flairseg:${VERSION}
 ENV FLAIRSEG_CONTAINER_TAG=${FLAIRSEG_CONTAINER_TAG}
 # A user who is only a number has no home, and nothing asks the network for newer versions.
 ENV PATH=/opt/flairseg/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp MPLBACKEND=Agg \

@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from bids_flairseg.config_file import as_table, compare_models
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bids_flairseg.config import DatasetConfig, GroupConfig, RunConfig, TrainConfig
+    from bids_flairseg.workflow.record import Record
 
 LOGGER = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     with work_folder(*places, lasting=arguments.mode != "predict") as work_dir:
         config = run_config(arguments, work_dir=work_dir)
         record = start_record(config, _asked(arguments))
-        with log_file(record.folder / "flairseg.log"):
+        with log_to(record):
             if arguments.config:
                 models = {"lesion": config.segment.model, "anatomy": config.segment.anatomy}
                 compare_models(arguments.config, models)
@@ -112,7 +113,7 @@ def _run_group(arguments: argparse.Namespace) -> int:
             "there is no such folder. Run flairseg BIDS_DIR OUTPUT_DIR participant first."
         )
     record = start_record(config, _asked(arguments))
-    with log_file(record.folder / "flairseg.log"):
+    with log_to(record):
         record.save()
         summary = run_group(config)
         record.save(result=summary.record())
@@ -274,14 +275,22 @@ class _LogFile(logging.FileHandler):
 
 
 @contextmanager
-def log_file(path: Path) -> Iterator[None]:
-    """Send the log to a file as well, Nipype's part included."""
-    handler = _LogFile(path, encoding="utf-8")
+def log_to(record: Record) -> Iterator[None]:
+    """Send the log to the record's folder as well, Nipype's part and the error that ends it too."""
+    handler = _LogFile(record.folder / "flairseg.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     try:
         yield
+    except (FlairsegError, Interrupted, OSError) as error:
+        # to the file alone: the terminal hears it from `main`
+        told = (LOGGER.name, logging.ERROR, __file__, 0, "%s", (error,), None)
+        handler.handle(LOGGER.makeRecord(*told))
+        code = getattr(error, "exit_code", StorageError.exit_code)
+        with suppress(FlairsegError, OSError):
+            record.save(result={"exit_code": code, "error": str(error)})
+        raise
     finally:
         root.removeHandler(handler)
         handler.close()

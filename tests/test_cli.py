@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -191,6 +192,15 @@ def test_results_may_not_go_into_the_root_of_the_dataset(folders: list[str]) -> 
     link.symlink_to(folders[0])
     assert cli.main([folders[0], folders[1], "participant"]) == 64
     assert list(Path(folders[0]).iterdir()) == []  # not even a log
+
+
+def test_a_run_that_ends_in_an_error_says_so_in_its_record(folders: list[str]) -> None:
+    assert cli.main([*folders[:2], "participant", "--skip-bids-validation"]) == 18
+
+    (record,) = Path(folders[1]).glob("logs/*")
+    told = tomllib.loads((record / "flairseg.toml").read_text())["result"]
+    assert told["exit_code"] == 18
+    assert f"ERROR bids_flairseg.cli: {told['error']}" in (record / "flairseg.log").read_text()
 
 
 @pytest.mark.parametrize(("quota", "expected"), [(math.inf, 8), (2.9, 2), (0.5, 1)])

@@ -165,7 +165,7 @@ def test_make_demo_leaves_nothing_beside_its_own_folder() -> None:
 
 def test_the_container_says_what_it_is() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
-    assert "ARG FLAIRSEG_CONTAINER_TAG=flairseg" in lines
+    assert "ARG FLAIRSEG_CONTAINER_TAG=flairseg:${VERSION}" in lines
     assert "ENV FLAIRSEG_CONTAINER_TAG=${FLAIRSEG_CONTAINER_TAG}" in lines
 
 

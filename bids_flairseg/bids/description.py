@@ -23,8 +23,8 @@ _NAME = "flairseg"
 _ACKNOWLEDGE = (
     "Please cite Rauschecker et al. (2022), Interinstitutional portability of a deep learning "
     "brain MRI lesion segmentation algorithm, Radiology: Artificial Intelligence 4(1), "
-    "doi:10.1148/ryai.2021200152, and name the version of flairseg and its model. Research "
-    "software, not a medical device."
+    "doi:10.1148/ryai.2021200152, name the version of flairseg and its model, and cite the source "
+    "dataset as it asks. Research software, not a medical device."
 )
 _README = """\
 # Lesions on FLAIR MRI
@@ -87,6 +87,7 @@ def prepare_output_dir(output_dir: Path, info: DatasetInfo) -> None:
     path = output_dir / "dataset_description.json"
     old = _read_ours(path)
     new = build_description(output_dir, info)
+    made = new["GeneratedBy"]
     links = {**old.get("DatasetLinks", {}), **new["DatasetLinks"]}
     if old.get("DatasetLinks", {}).get(RAW, links[RAW]) != links[RAW]:
         LOGGER.warning(
@@ -96,6 +97,8 @@ def prepare_output_dir(output_dir: Path, info: DatasetInfo) -> None:
             links[RAW],
         )
     new["DatasetLinks"] = links
+    # results of an earlier version or model stay, and with them what made them
+    new["GeneratedBy"] = [*made, *(each for each in old.get("GeneratedBy", []) if each not in made)]
     if new != old:
         write_json(path, new)
     _write_bidsignore(output_dir / ".bidsignore")
@@ -138,8 +141,9 @@ def build_description(
         "BIDSVersion": load_spec().bids_version,
         "DatasetType": "derivative",
         "License": _text(raw, "License"),
-        "Authors": _authors(raw),
+        "Authors": _texts(raw, "Authors"),
         "HowToAcknowledge": _ACKNOWLEDGE,
+        "ReferencesAndLinks": _texts(raw, "ReferencesAndLinks"),
         "GeneratedBy": [generator],
         "SourceDatasets": [_source(raw, uris[RAW])],
         "DatasetLinks": uris,
@@ -161,12 +165,12 @@ def _text(raw: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _authors(raw: Mapping[str, Any]) -> list[str] | None:
-    """Return the authors of the input, None if it names nobody."""
-    names = raw.get("Authors")
-    if not isinstance(names, list):
+def _texts(raw: Mapping[str, Any], key: str) -> list[str] | None:
+    """Return the texts of a list of the input's description, None if there are none."""
+    texts = raw.get(key)
+    if not isinstance(texts, list):
         return None
-    return [name for name in names if isinstance(name, str) and name.strip()] or None
+    return [text for text in texts if isinstance(text, str) and text.strip()] or None
 
 
 def _link(output_dir: Path, target: Path) -> str:

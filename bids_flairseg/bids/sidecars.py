@@ -153,7 +153,8 @@ def build_sidecars(paths: ScanPaths, processing: Processing) -> dict[Path, dict[
         content = {"Description": output.description}
         if output.columns is not None:
             content = _describe_columns(output.columns)
-        content |= _BUILDERS.get(kind, _nothing)(paths, processing)
+        if kind in _BUILDERS:
+            content |= _BUILDERS[kind](paths, processing)
         sidecars.setdefault(sidecar_path(paths.path(kind)), {}).update(content)
     return sidecars
 
@@ -163,9 +164,10 @@ def _describe_columns(columns: Columns) -> dict[str, Any]:
     return {name: dict(definition) for name, definition in columns.items()}
 
 
-def _nothing(paths: ScanPaths, processing: Processing) -> dict[str, Any]:  # noqa: ARG001
-    """Add nothing: the columns say it all."""
-    return {}
+def _numbers(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
+    """Say what was measured; what the numbers mean is said of each column."""
+    kinds = ("mask", "brain_mask", "regions", "probability")
+    return {"Sources": [output_uri(paths, kind) for kind in kinds], **_models(processing)}
 
 
 def _reference(paths: ScanPaths) -> dict[str, Any]:
@@ -215,16 +217,17 @@ def _probability(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
     return {**_reference(paths), "Sources": sources, **_models(processing)}
 
 
-def _lesions(paths: ScanPaths, processing: Processing) -> dict[str, Any]:  # noqa: ARG001
+def _lesions(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
     """Say what the image of numbered lesions is."""
     sources = [output_uri(paths, "mask"), output_uri(paths, "probability")]
-    return {**_reference(paths), "Sources": sources, "Connectivity": 26}
+    return {**_reference(paths), "Sources": sources, "Connectivity": 26, **_models(processing)}
 
 
 def _regions(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
     """Say what the image of regions is, and which network found them."""
     model = {"Name": processing.anatomy, "SHA256": processing.anatomy_sha256}
-    return {**_reference(paths), "Sources": [input_uri(paths.scan)], "Model": model}
+    sources = [*_brain_source(paths), output_uri(paths, "mask")]  # cortex in lesions is doubted
+    return {**_reference(paths), "Sources": sources, "Model": model}
 
 
 def _brain_mask(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
@@ -271,4 +274,5 @@ _BUILDERS = {
     "regions": _regions,
     "brain_mask": _brain_mask,
     "preprocessed": _preprocessed,
+    "stats": _numbers,
 }

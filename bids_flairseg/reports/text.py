@@ -23,10 +23,10 @@ _PROGRAM = "flairseg"
 #: Share of the smoothed version in an image from which that is called noisy.
 NOISY = 0.5
 # What is said of a lesion, and of the lesions to which most of the volume belongs. A lesion has
-# one region as a whole: that one touches the ventricles does not mean that it lies along them.
+# one region as a whole. "At" is what `regions` measures: a few mm, not touching.
 _REGION_WORDS = {
-    "periventricular": ("touches the ventricles", "lesions that touch the ventricles"),
-    "juxtacortical": ("touches the cortex", "lesions that touch the cortex"),
+    "periventricular": ("lies at the ventricles", "lesions at the ventricles"),
+    "juxtacortical": ("lies at the cortex", "lesions at the cortex"),
     "deep_white": ("lies in the deep white matter", "lesions of the deep white matter"),
     "infratentorial": ("is infratentorial", "infratentorial lesions"),
     "other": ("lies elsewhere", "lesions elsewhere"),

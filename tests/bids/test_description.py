@@ -30,7 +30,9 @@ def load(out: Path) -> dict[str, Any]:
 
 
 def test_it_names_program_model_licence_and_source(tmp_path: Path) -> None:
-    root = raw(tmp_path, License="CC0", Authors=["A. Writer", "B. Reader"])
+    root = raw(
+        tmp_path, License="CC0", Authors=["A. Writer", "B. Reader"], ReferencesAndLinks=["x"]
+    )
     prepare_output_dir(tmp_path / "out", DatasetInfo(root, {"masks": tmp_path / "m"}, *MODEL))
     found = load(tmp_path / "out")
     assert found["DatasetType"] == "derivative"
@@ -41,12 +43,21 @@ def test_it_names_program_model_licence_and_source(tmp_path: Path) -> None:
     assert found["SourceDatasets"] == [{"URL": root.as_uri()}]
     assert found["License"] == "CC0"
     assert found["Authors"] == ["A. Writer", "B. Reader"]
+    assert found["ReferencesAndLinks"] == ["x"]
 
 
 @pytest.mark.parametrize("doi", ["doi:10.1/x", "10.1/x"])
 def test_a_source_with_a_doi_is_named_by_that_and_not_by_a_place(tmp_path: Path, doi: str) -> None:
     found = build_description(tmp_path / "out", DatasetInfo(raw(tmp_path, DatasetDOI=doi)))
     assert found["SourceDatasets"] == [{"DOI": "doi:10.1/x"}]
+
+
+def test_what_made_earlier_results_stays_named(tmp_path: Path) -> None:
+    root = raw(tmp_path)
+    for model in ("first", "second", "second"):
+        prepare_output_dir(tmp_path / "out", DatasetInfo(root, {}, model, "ab", "CC0"))
+    told = [each["Description"].split(",")[0] for each in load(tmp_path / "out")["GeneratedBy"]]
+    assert told == ["Lesion model second", "Lesion model first"]
 
 
 def test_links_have_no_detours_and_follow_no_links(tmp_path: Path) -> None:

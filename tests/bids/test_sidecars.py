@@ -27,11 +27,11 @@ def sidecar(scan: Scan, kind: str, processing: Processing = PROCESSING) -> dict[
     [
         ("mask", {"Type", "SpatialReference", "Sources", "Threshold", "Model"}),
         ("probability", {"SpatialReference", "Sources"}),
-        ("lesions", {"SpatialReference", "Sources", "index", "name", "volume_mm3"}),
+        ("lesions", {"SpatialReference", "Sources", "Model", "index", "name", "volume_mm3"}),
         ("regions", {"SpatialReference", "Sources", "Model", "index", "name"}),
         ("brain_mask", {"Type", "SpatialReference", "Sources"}),
         ("preprocessed", {"SkullStripped", "Resolution", "SpatialReference", "FlipAngle"}),
-        ("stats", {"lesion_volume_ml", "lesion_count", "brain_volume_ml"}),
+        ("stats", {"Sources", "Model", "lesion_volume_ml", "lesion_count", "brain_volume_ml"}),
     ],
 )
 def test_required_fields(scan: Scan, kind: str, keys: set[str]) -> None:

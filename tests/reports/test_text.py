@@ -70,7 +70,7 @@ def test_methods_count_the_networks() -> None:
     assert "A three-dimensional convolutional network of" in one
     assert "logits" not in one
     assert "Two three-dimensional convolutional networks of" in two
-    assert "by the mean of their logits, for the whole brain" in two
+    assert "by a weighted mean of their logits, for the whole brain" in two
 
 
 def test_methods_quote_what_the_cards_say_of_the_training_data() -> None:
@@ -91,8 +91,8 @@ def test_a_region_is_said_of_lesions_and_not_of_their_volume() -> None:
     touching = replace(scan(2, periventricular_ml=3.0), lesions=[{"region": "periventricular"}] * 2)
     text = summarise(touching)
     assert text.endswith(
-        "lesion 1, has 2.50 ml and touches the ventricles. All of the volume lies in lesions that "
-        "touch the ventricles."
+        "lesion 1, has 2.50 ml and lies at the ventricles. All of the volume lies in lesions at "
+        "the ventricles."
     )
     assert "is periventricular" not in text
     assert "with its whole volume" in methods().paragraph
