@@ -197,7 +197,7 @@ def test_results_may_not_go_into_the_root_of_the_dataset(folders: list[str]) -> 
 def test_a_run_that_ends_in_an_error_says_so_in_its_record(folders: list[str]) -> None:
     assert cli.main([*folders[:2], "participant", "--skip-bids-validation"]) == 18
 
-    (record,) = Path(folders[1]).glob("logs/*")
+    (record,) = (path.parent for path in Path(folders[1]).glob("logs/*/flairseg.toml"))
     told = tomllib.loads((record / "flairseg.toml").read_text())["result"]
     assert told["exit_code"] == 18
     assert f"ERROR bids_flairseg.cli: {told['error']}" in (record / "flairseg.log").read_text()
