@@ -32,6 +32,8 @@ TARGET = ROOT / "descriptor.json"
 FILES_TARGET = ROOT / "platforms" / "boutiques" / "files" / "descriptor.json"
 LEFT_OUT = {"help", "version"}
 FIRST = ["bids_dir", "output_dir", "analysis_level", "participant_label", "session_label"]
+#: What the command takes and a number cannot be.
+WITH_A_UNIT = " or with a unit, as in 16G"
 DEPENDS_ON_THE_MACHINE = {"nprocs": "all that this process may use"}
 IS_FILE = {
     "bids_dir",
@@ -146,6 +148,8 @@ def describe(action: argparse.Action) -> dict[str, Any]:
     if action.dest in DEPENDS_ON_THE_MACHINE:
         meaning = (action.help or "").partition(" (default")[0]
         entry["description"] = f"{meaning} (default: {DEPENDS_ON_THE_MACHINE[action.dest]})"
+    if entry["type"] == "Number":
+        entry["description"] = entry["description"].replace(WITH_A_UNIT, "")
     return entry
 
 
