@@ -52,6 +52,8 @@ class Processing:
         Volume in ml from which a lesion is large.
     large_threshold : float or None
         Probability from which a voxel around a large lesion is lesion; None for no other.
+    hollow_ml : float
+        Volume in ml from which the inside of a lesion was filled.
     brain_mask : str
         A key of `BRAIN_MASK_METHODS`.
     voxel_size_mm : float
@@ -74,6 +76,7 @@ class Processing:
     min_lesion_ml: float
     large_ml: float = 0.0
     large_threshold: float | None = None
+    hollow_ml: float = 0.0
     brain_mask: str = "network"
     voxel_size_mm: float = 1.0
     normalisation: str = "z-score over the brain, zero outside"
@@ -193,6 +196,8 @@ def _mask(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
         "Sources": [input_uri(paths.scan), output_uri(paths, "probability")],
         "Threshold": processing.threshold,
         **_large(processing),
+        "InsidesFilledFrom": processing.hollow_ml,
+        "InsidesFilledFromUnits": "mL",
         "MinimumLesionVolume": processing.min_lesion_ml,
         "MinimumLesionVolumeUnits": "mL",
         **_models(processing),

@@ -1,12 +1,24 @@
-"""From probabilities to a lesion mask."""
+"""From probabilities to a lesion mask: cut, and filled."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bids_flairseg.measure.arrays import BoolArray, bounding_box
+
+HOLLOW_ML = 10.0
+"""Volume from which the inside of a lesion is filled."""
+
+GAP_MM = 3.0
+"""Radius of the closing before: its border may have gaps twice as wide."""
+
+DOUBTFUL = 0.02
+"""Least probability of what is filled in; ventricles within a lesion have less."""
 
 
 def cut(
@@ -64,6 +76,66 @@ def cut(
     reached[0] = False
     mask[box] |= reached[surroundings]
     return mask
+
+
+def fill_hollow(
+    mask: BoolArray, probability: NDArray[np.float32], spacing: Sequence[float]
+) -> BoolArray:
+    """Fill the insides of large lesions.
+
+    The mass of a tumour, bright at its rim alone, looks like healthy tissue within, and is outlined
+    as a ring. Raters take all of it.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (X, Y, Z)
+        Lesion.
+    probability : ndarray of float32, shape (X, Y, Z)
+        Of lesion, 0 to 1.
+    spacing : sequence of three float
+        Voxel edges in mm.
+
+    Returns
+    -------
+    filled : ndarray of bool, shape (X, Y, Z)
+        Holds the mask, and of each lesion (26-connected) of `HOLLOW_ML` and more what it surrounds
+        in two planes of three at least, once it is closed by `GAP_MM`, unless the probability
+        there is below `DOUBTFUL`.
+
+    Examples
+    --------
+    >>> ball = np.linalg.norm(np.indices((40, 40, 40)) - 20, axis=0)
+    >>> ring = np.where(ball < 12, 0.1, np.where(ball < 18, 0.9, 0)).astype(np.float32)
+    >>> bool((fill_hollow(ring > 0.4, ring, (1, 1, 1)) == (ball < 18)).all())
+    True
+    """
+    filled = mask.copy()
+    parts, counts = _parts(mask)
+    volumes = counts * float(np.prod(spacing)) / 1000
+    margin = [int(np.ceil(GAP_MM / edge)) + 1 for edge in spacing]
+    for number in np.flatnonzero(volumes >= HOLLOW_ML):
+        if number:
+            box = bounding_box(parts == number, margin=margin)
+            whole = _surrounded(_close(parts[box] == number, spacing))
+            filled[box] |= whole & (probability[box] >= DOUBTFUL)
+    return filled
+
+
+def _close(mask: BoolArray, spacing: Sequence[float]) -> BoolArray:
+    """Close a mask, away from the edges of its box, with a ball of `GAP_MM`."""
+    grown = ndimage.distance_transform_edt(~mask, sampling=spacing) <= GAP_MM
+    closed: BoolArray = mask | (ndimage.distance_transform_edt(grown, sampling=spacing) > GAP_MM)
+    return closed
+
+
+def _surrounded(mask: BoolArray) -> BoolArray:
+    """Add to a mask what it surrounds in two planes of three at least."""
+    planes = np.zeros(mask.shape, np.uint8)
+    for axis in range(3):
+        filled = [ndimage.binary_fill_holes(plane) for plane in np.moveaxis(mask, axis, 0)]
+        planes += np.moveaxis(np.array(filled, np.uint8), 0, axis)
+    surrounded: BoolArray = mask | (planes >= 2)
+    return surrounded
 
 
 def _parts(mask: BoolArray) -> tuple[NDArray[np.integer], NDArray[np.int64]]:

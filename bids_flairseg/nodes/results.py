@@ -88,7 +88,7 @@ def _measure(
     """Return numbered lesions and regions, (X, Y, Z), and stats, table and warnings for JSON."""
     from bids_flairseg.measure.arrays import voxel_spacing, voxel_volume_ml
     from bids_flairseg.measure.lesions import label_lesions, lesion_table
-    from bids_flairseg.measure.outline import cut
+    from bids_flairseg.measure.outline import cut, fill_hollow
     from bids_flairseg.measure.regions import region_map
     from bids_flairseg.measure.stats import load_hints, scan_stats
 
@@ -100,6 +100,7 @@ def _measure(
         large_ml=provenance.large_ml,
         large_threshold=provenance.large_threshold,
     )
+    mask = fill_hollow(mask, probability, voxel_spacing(affine))
     lesions = label_lesions(mask, voxel_ml=voxel_ml, min_ml=provenance.min_lesion_ml)
     warnings = (*provenance.warnings, *load_hints(lesions > 0, brain))
     provenance = replace(provenance, warnings=warnings)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bids_flairseg import __version__
+from bids_flairseg.measure.outline import HOLLOW_ML
 from bids_flairseg.measure.regions import CORTEX_REACH_MM, VENTRICLE_REACH_MM
 from bids_flairseg.preprocess.noise import SIGMA
 from bids_flairseg.reports.page import environment
@@ -241,6 +242,7 @@ def _paragraph(settings: Settings, version: str, versions: Mapping[str, str], mi
             tools=_TOOLS,
             ventricle_reach_mm=VENTRICLE_REACH_MM,
             cortex_reach_mm=CORTEX_REACH_MM,
+            hollow_ml=HOLLOW_ML,
             smoothing_voxels=SIGMA,
             mixed=mixed,
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bids_flairseg.measure.confidence import confidence
 from bids_flairseg.measure.lesions import label_lesions
-from bids_flairseg.measure.outline import cut
+from bids_flairseg.measure.outline import cut, fill_hollow
 from bids_flairseg.model.settings import BundleConfig
 from bids_flairseg.train.calibration import (
     calibration_error,
@@ -194,6 +194,7 @@ def lesion_mask(
         large_ml=inference.large_ml,
         large_threshold=inference.large_threshold,
     )
+    mask = fill_hollow(mask, probability, (config.preprocessing.voxel_size_mm,) * 3)
     return label_lesions(mask, voxel_ml=voxel_ml, min_ml=min_lesion_ml) > 0
 
 

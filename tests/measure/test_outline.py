@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bids_flairseg.measure.outline import cut
+from bids_flairseg.measure.outline import cut, fill_hollow
 
 VOXEL_ML = 0.001
 
@@ -63,3 +63,37 @@ def test_zero_is_never_lesion() -> None:
     probability[0, 0, 0] = 0.9
     mask = cut(probability, 0.0, voxel_ml=1.0, large_ml=1.0, large_threshold=0.0)
     assert mask.sum() == 1
+
+
+def shell(outer: int, inner: int, gap: bool = False) -> NDArray[np.float32]:
+    """Draw a hollow ball, with a tunnel through its border if asked for."""
+    grid = np.indices((48, 48, 48)) - 24
+    distance = np.linalg.norm(grid, axis=0)
+    tunnel = (np.abs(grid[1:]) <= 2).all(0) & (grid[0] > 0) & gap
+    inside = np.where(distance < inner, 0.05, np.where(distance < outer, 0.8, 0.0))
+    return np.where(tunnel & (distance >= inner), 0.05, inside).astype(np.float32)
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_ring_of_tumour_is_filled(gap: bool) -> None:
+    ring = shell(18, 13, gap)
+    filled = fill_hollow(ring >= 0.4, ring, (1.0, 1.0, 1.0))
+    ball = shell(18, 0) > 0
+    assert (filled & ball).sum() > 0.99 * ball.sum()
+    assert not (filled & ~ball).any()
+
+
+def test_a_small_ring_and_a_ventricle_stay_hollow() -> None:
+    small, ventricle = shell(12, 9), np.where(shell(18, 13) < 0.4, 0.001, 0.8).astype(np.float32)
+    ventricle[shell(18, 13) == 0] = 0
+    for ring in (small, ventricle):
+        mask = ring >= 0.4
+        np.testing.assert_array_equal(fill_hollow(mask, ring, (1.0, 1.0, 1.0)), mask)
+
+
+def test_lesions_side_by_side_stay_apart() -> None:
+    two = np.zeros((60, 30, 30), np.float32)
+    two[3:27, 3:27, 3:27], two[35:58, 3:27, 3:27] = 0.8, 0.8
+    two[27:35] = 0.05
+    mask = two >= 0.4
+    np.testing.assert_array_equal(fill_hollow(mask, two, (1.0, 1.0, 1.0)), mask)

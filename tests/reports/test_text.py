@@ -36,7 +36,8 @@ def methods(**changes: object) -> Methods:
 
 
 def test_methods_tell_how_large_lesions_were_outlined() -> None:
-    assert "10 ml" not in methods().paragraph
+    assert "were extended" not in methods().paragraph
+    assert "What lesions of 10 ml or more surround was taken as part" in methods().paragraph
     told = methods(large_ml=10.0, large_threshold=0.2).paragraph
     assert "Lesions of 10 ml or more were extended to all adjoining voxels of at least 0.2." in told
 
