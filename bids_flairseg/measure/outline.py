@@ -17,6 +17,10 @@ HOLLOW_ML = 10.0
 GAP_MM = 3.0
 """Radius of the closing before: its border may have gaps twice as wide."""
 
+THICK_MM = 2.0
+"""Radius of the ball that fits into what is filled: tissue between the fingers of a confluent
+lesion is thinner, and no part of it."""
+
 DOUBTFUL = 0.02
 """Least probability of what is filled in; ventricles within a lesion have less."""
 
@@ -99,8 +103,8 @@ def fill_hollow(
     -------
     filled : ndarray of bool, shape (X, Y, Z)
         Holds the mask, and of each lesion (26-connected) of `HOLLOW_ML` and more what it surrounds
-        in two planes of three at least, once it is closed by `GAP_MM`, unless the probability
-        there is below `DOUBTFUL`.
+        in two planes of three at least, once it is closed by `GAP_MM`, where the probability
+        is `DOUBTFUL` or more and a ball of `THICK_MM` has room.
 
     Examples
     --------
@@ -117,7 +121,8 @@ def fill_hollow(
         if number:
             box = bounding_box(parts == number, margin=margin)
             whole = _surrounded(_close(parts[box] == number, spacing))
-            filled[box] |= whole & (probability[box] >= DOUBTFUL)
+            inside = whole & ~mask[box] & (probability[box] >= DOUBTFUL)
+            filled[box] |= _open(inside, spacing)
     return filled
 
 
@@ -126,6 +131,15 @@ def _close(mask: BoolArray, spacing: Sequence[float]) -> BoolArray:
     grown = ndimage.distance_transform_edt(~mask, sampling=spacing) <= GAP_MM
     closed: BoolArray = mask | (ndimage.distance_transform_edt(grown, sampling=spacing) > GAP_MM)
     return closed
+
+
+def _open(mask: BoolArray, spacing: Sequence[float]) -> BoolArray:
+    """Keep of a mask where a ball of `THICK_MM` has room."""
+    middle = ndimage.distance_transform_edt(mask, sampling=spacing) > THICK_MM
+    if not middle.any():
+        return middle
+    kept: BoolArray = ndimage.distance_transform_edt(~middle, sampling=spacing) <= THICK_MM
+    return kept & mask
 
 
 def _surrounded(mask: BoolArray) -> BoolArray:
