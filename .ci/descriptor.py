@@ -121,13 +121,19 @@ def describe_type(action: argparse.Action) -> dict[str, Any]:
     return {"type": "String"}
 
 
+def explain(action: argparse.Action) -> str:
+    """Return the help of an argument, as far as it holds for its type."""
+    text = (action.help or "") % {**vars(action), "prog": "flairseg"}
+    return text.replace(WITH_A_UNIT, "") if describe_type(action)["type"] == "Number" else text
+
+
 def describe(action: argparse.Action) -> dict[str, Any]:
     """Describe one argument."""
     choices = ANALYSIS_LEVELS if action.dest == "analysis_level" else action.choices
     entry = {
         "id": action.dest,
         "name": action.dest.replace("_", " "),
-        "description": (action.help or "") % {**vars(action), "prog": "flairseg"},
+        "description": explain(action),
         "value-key": f"[{action.dest.upper()}]",
         "optional": not action.required,
         **describe_type(action),
@@ -148,8 +154,6 @@ def describe(action: argparse.Action) -> dict[str, Any]:
     if action.dest in DEPENDS_ON_THE_MACHINE:
         meaning = (action.help or "").partition(" (default")[0]
         entry["description"] = f"{meaning} (default: {DEPENDS_ON_THE_MACHINE[action.dest]})"
-    if entry["type"] == "Number":
-        entry["description"] = entry["description"].replace(WITH_A_UNIT, "")
     return entry
 
 
