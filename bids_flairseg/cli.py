@@ -288,8 +288,9 @@ def log_to(record: Record) -> Iterator[None]:
         told = (LOGGER.name, logging.ERROR, __file__, 0, "%s", (error,), None)
         handler.handle(LOGGER.makeRecord(*told))
         code = getattr(error, "exit_code", StorageError.exit_code)
+        so_far = record.content.get("result", {})  # as of a group level that --strict fails
         with suppress(FlairsegError, OSError):
-            record.save(result={"exit_code": code, "error": str(error)})
+            record.save(result={**so_far, "exit_code": code, "error": str(error)})
         raise
     finally:
         root.removeHandler(handler)

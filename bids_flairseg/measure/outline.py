@@ -116,13 +116,13 @@ def fill_hollow(
     filled = mask.copy()
     parts, counts = _parts(mask)
     volumes = counts * float(np.prod(spacing)) / 1000
+    volumes[0] = 0
     margin = [int(np.ceil(GAP_MM / edge)) + 1 for edge in spacing]
     for number in np.flatnonzero(volumes >= HOLLOW_ML):
-        if number:
-            box = bounding_box(parts == number, margin=margin)
-            whole = _surrounded(_close(parts[box] == number, spacing))
-            inside = whole & ~mask[box] & (probability[box] >= DOUBTFUL)
-            filled[box] |= _open(inside, spacing)
+        box = bounding_box(parts == number, margin=margin)
+        whole = _surrounded(_close(parts[box] == number, spacing))
+        inside = whole & ~mask[box] & (probability[box] >= DOUBTFUL)
+        filled[box] |= _open(inside, spacing)
     return filled
 
 

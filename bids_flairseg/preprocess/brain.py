@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_flairseg.errors import InputError
-from bids_flairseg.preprocess.background import corner_value
+from bids_flairseg.preprocess.background import LEAST, corner_value
 from bids_flairseg.preprocess.grid import new_image, resample, restore, voxel_sizes, voxels
 from bids_flairseg.preprocess.morphology import close, fill, largest, otsu
 
@@ -39,9 +39,6 @@ CLOSING_MM = 8.0
 
 MIN_BRAIN_ML = 20.0
 """A smaller brain is taken for none; five slices of 1 mm show three times as much."""
-
-STRIPPED_BACKGROUND = 0.2
-"""Least fraction of constant voxels around a stripped brain."""
 
 STRIPPED_RIM = 0.8
 """Least brightness of a brain's rim relative to its inside, see :func:`is_skull_stripped`."""
@@ -143,7 +140,7 @@ def anatomy_input(image: Nifti1Image, zoom_mm: float, *, multiple: int = 16) -> 
 def _darkest(data: NDArray[np.float32]) -> float:
     """Return the darkest thousandth of an image, or of a head shifted above its background."""
     constant = data == (air := corner_value(data))
-    if constant.mean() >= STRIPPED_BACKGROUND and not constant.all():
+    if constant.mean() >= LEAST and not constant.all():
         low, top = np.percentile(data[~constant], (0.1, TOP_CENTILE))
         if _STEP * (top - air) < low - air < top - air:
             return float(low)
@@ -304,7 +301,7 @@ def is_skull_stripped(image: Nifti1Image) -> bool:
     data = voxels(resample(image, ANATOMY_MM, order=0))
     background = corner_value(data)
     foreground = data != background
-    if not 0 < np.mean(foreground) <= 1 - STRIPPED_BACKGROUND:
+    if not 0 < np.mean(foreground) <= 1 - LEAST:
         return False
     brain = largest(ndimage.binary_opening(fill(largest(foreground)), iterations=3))
     rest = foreground & ~ndimage.binary_dilation(brain, iterations=2)

@@ -142,9 +142,7 @@ def test_an_isotropic_image_of_that_size_stays_as_it_is(make_image: MakeImage, o
 def test_the_last_digit_of_a_header_shifts_nothing(edge: float) -> None:
     noise = np.random.default_rng(0).normal(size=(256, 6, 5)).astype(np.float32)
     image = new_image(noise, np.diag([edge, 1, 1, 1.0]))
-
     same = resample(image, 1.0)
-
     np.testing.assert_array_equal(voxels(same), noise)
     np.testing.assert_array_equal(voxels(restore(same, image)), noise)
 
