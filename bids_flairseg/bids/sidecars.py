@@ -11,6 +11,7 @@ from typing import Any
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path
 from bids_flairseg.bids.scans import RAW, Scan
 from bids_flairseg.bids.spec import Columns, load_spec
+from bids_flairseg.measure.outline import HOLLOW_ML
 
 #: How a brain mask came about, by key.
 BRAIN_MASK_METHODS: Mapping[str, str] = {
@@ -52,8 +53,6 @@ class Processing:
         Volume in ml from which a lesion is large.
     large_threshold : float or None
         Probability from which a voxel around a large lesion is lesion; None for no other.
-    hollow_ml : float
-        Volume in ml from which the inside of a lesion was filled.
     brain_mask : str
         A key of `BRAIN_MASK_METHODS`.
     voxel_size_mm : float
@@ -76,7 +75,6 @@ class Processing:
     min_lesion_ml: float
     large_ml: float = 0.0
     large_threshold: float | None = None
-    hollow_ml: float = 0.0
     brain_mask: str = "network"
     voxel_size_mm: float = 1.0
     normalisation: str = "z-score over the brain, zero outside"
@@ -196,7 +194,7 @@ def _mask(paths: ScanPaths, processing: Processing) -> dict[str, Any]:
         "Sources": [input_uri(paths.scan), output_uri(paths, "probability")],
         "Threshold": processing.threshold,
         **_large(processing),
-        "InsidesFilledFrom": processing.hollow_ml,
+        "InsidesFilledFrom": HOLLOW_ML,
         "InsidesFilledFromUnits": "mL",
         "MinimumLesionVolume": processing.min_lesion_ml,
         "MinimumLesionVolumeUnits": "mL",

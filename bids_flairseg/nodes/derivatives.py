@@ -13,7 +13,6 @@ import numpy as np
 from bids_flairseg.bids.atomic import write_json, write_text
 from bids_flairseg.bids.outputs import ScanPaths, sidecar_path, write_table
 from bids_flairseg.bids.sidecars import Processing, build_sidecars
-from bids_flairseg.measure.outline import HOLLOW_ML
 from bids_flairseg.measure.regions import REGIONS
 from bids_flairseg.nodes.files import load, load_array
 from bids_flairseg.nodes.publish import staged
@@ -164,7 +163,6 @@ def _processing(settings: Settings, warnings: tuple[str, ...]) -> Processing:
         min_lesion_ml=settings.min_lesion_ml,
         large_ml=settings.large_ml,
         large_threshold=settings.large_threshold,
-        hollow_ml=HOLLOW_ML,
         brain_mask=settings.brain,
         voxel_size_mm=settings.voxel_size_mm,
         normalisation=f"{words[settings.normalisation]}, zero outside",
